@@ -1,0 +1,49 @@
+/** Every bound of Casemate in one place, named with its unit; `checkLimits` holds related ones against each other. */
+
+export const limits = {
+  /** Guest protocol: one frame's payload. */
+  framePayloadBytesMax: 64 * 1024,
+  /** Guest protocol: credit that each side grants a new stream. */
+  streamWindowBytes: 256 * 1024,
+  /** Guest protocol: streams that one sandbox may have open at once. */
+  guestStreamsMax: 1024,
+  /** Guest protocol: messages of one stream that wait for a reader before the guest counts as hostile. */
+  guestMessagesQueuedMax: 1024,
+  /** Guest protocol: how long the agent may take to answer HELLO or a unary call. */
+  guestCallMsMax: 30_000,
+  /** Output ring of one stream of an exec that nobody reads. */
+  outputRingBytes: 1024 * 1024,
+  /** Aggregated (non-streaming) exec answers carry at most this much of each stream. */
+  execAnswerBytesMax: 8 * 1024 * 1024,
+  /** JSON request bodies. */
+  jsonBodyBytesMax: 1024 * 1024,
+  sandboxTimeoutMsDefault: 5 * 60_000,
+  sandboxTimeoutMsMax: 24 * 3_600_000,
+  /** Defaults of one sandbox. */
+  sandboxCpusDefault: 1,
+  sandboxMemoryMibDefault: 512,
+  sandboxMemoryMibMin: 64,
+  sandboxDiskMibDefault: 2048,
+  sandboxDiskMibMin: 64,
+  sandboxPidsDefault: 256,
+  sandboxPidsMin: 32,
+  /** Host memory that admission never gives away. */
+  hostMemoryReserveMib: 1024,
+  /** Host disk that admission never gives away. */
+  hostDiskReserveMib: 2048,
+  metadataEntriesMax: 64,
+  metadataBytesMax: 16 * 1024,
+  envEntriesMax: 256,
+  envBytesMax: 256 * 1024,
+  pageItemsMax: 100,
+} as const;
+
+/** Throws where two limits contradict each other; called once at start. */
+export function checkLimits(): void {
+  const wrong: string[] = [];
+  if (limits.streamWindowBytes < limits.framePayloadBytesMax) wrong.push('a stream window must hold one frame');
+  if (limits.sandboxTimeoutMsDefault > limits.sandboxTimeoutMsMax) wrong.push('default time limit above its maximum');
+  if (limits.sandboxMemoryMibDefault < limits.sandboxMemoryMibMin) wrong.push('default memory below its minimum');
+  if (limits.envBytesMax > limits.jsonBodyBytesMax) wrong.push('env must fit a request body');
+  if (wrong.length > 0) throw new Error(`limits contradict each other: ${wrong.join('; ')}`);
+}

@@ -1,0 +1,99 @@
+/** What the node offers to control: claim, adopt and destroy sandboxes on this host. Types only. */
+import type { Inspection, RuntimeCapabilities, SandboxLimits } from '../runtime/driver.ts';
+import type { GuestClient } from '../guest/client.ts';
+
+export interface ClaimRequest {
+  readonly template: string;
+  readonly runtime: string;
+  readonly limits: SandboxLimits;
+  readonly bind: {
+    readonly env: Readonly<Record<string, string>>;
+    readonly user?: string;
+    readonly hostname?: string;
+  };
+  /**
+   * Called once, synchronously, when the id is known and before anything of the tenant touches the sandbox; control
+   * writes its row here. If it throws, the sandbox is destroyed.
+   */
+  onTaken(id: string): void;
+}
+
+export interface LiveSandbox {
+  readonly id: string;
+  readonly template: string;
+  readonly runtime: string;
+  readonly isolation: RuntimeCapabilities['isolation'];
+  readonly source: 'warm' | 'cold';
+  readonly guest: GuestClient;
+}
+
+export interface PoolStatus {
+  readonly template: string;
+  readonly runtime: string;
+  /** Warm sandboxes wanted. */
+  readonly size: number;
+  readonly ready: number;
+  readonly starting: number;
+}
+
+export interface RuntimeInfo {
+  readonly name: string;
+  readonly available: boolean;
+  readonly version?: string;
+  readonly detail?: string;
+  readonly reason?: string;
+  readonly remedy?: string;
+  readonly capabilities?: RuntimeCapabilities;
+}
+
+export interface TemplateInfo {
+  readonly name: string;
+  /** SHA-256 of the definition; a template is rebuilt only when it changes. */
+  readonly digest: string;
+  readonly ready: boolean;
+  readonly bytes: number;
+  readonly builtAt?: string;
+}
+
+export interface BuildProgress {
+  readonly phase: string;
+  /** 0–100 over the whole build. */
+  readonly percent: number;
+  readonly message: string;
+}
+
+/** Why a sandbox went away by itself. */
+export interface GoneReason {
+  readonly oomKills: number;
+  readonly protocolError?: string;
+}
+
+export interface SandboxNode {
+  /** Connects to the root process and learns what survived; attaches to nothing yet. */
+  start(): Promise<void>;
+  /** Ids that still run after a restart of this process. */
+  survivors(): readonly string[];
+  /** Takes over a survivor that control has a row of. */
+  adopt(id: string): Promise<LiveSandbox>;
+  /** Takes a survivor that nobody claimed back into the pool; destroys it where it no longer fits. */
+  adoptIntoPool(id: string): Promise<void>;
+  /**
+   * A sandbox of the template, warm where there is one, cold otherwise.
+   * @throws CasemateError `no_capacity`, `template_not_ready`, `runtime_unavailable`, `policy_unenforceable`
+   */
+  claim(request: ClaimRequest): Promise<LiveSandbox>;
+  get(id: string): LiveSandbox | undefined;
+  /** Idempotent; resolves when nothing of it is left on the host. */
+  destroy(id: string): Promise<void>;
+  inspect(id: string): Promise<Inspection>;
+  /** `listener` hears of sandboxes whose agent stream ended by itself, after the node destroyed the rest of them. */
+  onGone(listener: (id: string, why: GoneReason) => void): void;
+  pools(): readonly PoolStatus[];
+  setPool(template: string, runtime: string, size: number): void;
+  runtimes(): Promise<readonly RuntimeInfo[]>;
+  templates(): Promise<readonly TemplateInfo[]>;
+  buildTemplate(name: string, onProgress: (progress: BuildProgress) => void): Promise<TemplateInfo>;
+  removeTemplate(name: string): Promise<void>;
+  /** Lets go of every stream; the sandboxes go on running. */
+  stop(): Promise<void>;
+}

@@ -1,0 +1,110 @@
+/**
+ * The interface between Casemate and whatever isolates a sandbox (gVisor today, microVMs next).
+ *
+ * Contract, for every driver (`conformance.ts` is the suite that each one passes):
+ * - Everything runs as root inside the small root process. No method reads a byte that a sandbox sent.
+ * - `create` journals nothing and cleans nothing up after others: the caller journals before it calls, and calls
+ *   `destroy` on every failure. `destroy` is idempotent, works on half-made instances, on ids it never saw and after
+ *   a restart of this process; when it returns, no process, mount, cgroup, interface or file of the id is left.
+ * - An instance outlives the process that created it. `inspect` finds it again by id alone.
+ * - A limit that cannot be enforced is an error (`policy_unenforceable`), never a warning.
+ * - What a runtime cannot do stands in `capabilities`, and the method answers `unsupported`. Nobody branches on a name.
+ */
+
+/** Limits of one sandbox, enforced from outside of it. */
+export interface SandboxLimits {
+  /** Processor time, in CPUs; fractions allowed. */
+  readonly cpus: number;
+  /** Memory of the sandbox *including* what the runtime itself uses for it, in MiB. */
+  readonly memoryMib: number;
+  /** Bytes that the private writable layer may hold, in MiB. */
+  readonly diskMib: number;
+  /** Host processes and threads, including the runtime's own. */
+  readonly pids: number;
+}
+
+/** Where the unprivileged side opens the agent's byte stream. The root process never opens it. */
+export type AgentStreamAddress =
+  /** Two FIFOs, owned by the server's user: `hostToGuest` is written, `guestToHost` read; EOF there means the end. */
+  | { readonly kind: 'fifo'; readonly hostToGuest: string; readonly guestToHost: string }
+  /** A Unix socket that accepts one connection after the other. */
+  | { readonly kind: 'unix'; readonly path: string };
+
+export interface RuntimeCapabilities {
+  /** The class of isolation; part of what a user asks for, never weakened silently. */
+  readonly isolation: 'application-kernel' | 'virtual-machine' | 'none';
+  readonly pause: boolean;
+  readonly snapshot: boolean;
+  /** How a fork shares memory; `none` where there is no fork. */
+  readonly fork: 'copy-on-write' | 'copy' | 'none';
+  /** Limits that can change while it runs. */
+  readonly lateLimits: readonly (keyof SandboxLimits)[];
+  /** What a program inside sees of its limits (`nproc`, `free`, `df`), in words for the docs and `doctor`. */
+  readonly limitsSeenInside: Readonly<Record<'cpus' | 'memory' | 'disk', string>>;
+  /** What happens at the disk limit, and what bounds the number of inodes; in words. */
+  readonly diskFull: string;
+  readonly inodes: string;
+}
+
+/** What `probe` found by doing, not by looking. */
+export type ProbeResult =
+  | { readonly available: true; readonly version: string; readonly detail: string; readonly capabilities: RuntimeCapabilities }
+  | { readonly available: false; readonly reason: string; readonly remedy: string };
+
+export interface CreateOptions {
+  /** 20 characters of [a-z0-9]. */
+  readonly id: string;
+  /** Absolute path of the template's read-only root directory. */
+  readonly templateRoot: string;
+  readonly limits: SandboxLimits;
+  /** The network namespace made for this sandbox alone (a name under /run/netns). */
+  readonly networkNamespace: string;
+  readonly hostname: string;
+  /** Owner of the agent stream's end on the host. */
+  readonly streamOwner: { readonly uid: number; readonly gid: number };
+}
+
+export type InstanceState = 'running' | 'paused' | 'gone';
+
+export interface Inspection {
+  readonly state: InstanceState;
+  /** Times the kernel killed something of this sandbox at its memory limit. */
+  readonly oomKills: number;
+  readonly memoryBytes: number;
+  readonly cpuMicroseconds: number;
+  readonly diskBytes: number;
+  readonly pids: number;
+}
+
+export interface RuntimeDriver {
+  /** The name that users say: `gvisor`, `qemu`, … */
+  readonly name: string;
+
+  /** Starts a real sandbox and ends it again. Never throws: what is missing is a result. */
+  probe(): Promise<ProbeResult>;
+
+  /** Makes ready what can be made before a sandbox is asked for (per host, and per template). Idempotent. */
+  prepare(templateRoot: string): Promise<void>;
+
+  /** Starts one. Resolves when the runtime says that the agent's process was started. */
+  create(options: CreateOptions): Promise<AgentStreamAddress>;
+
+  /** The address that `create` answered, again, for an adopted instance. */
+  agentStream(id: string): AgentStreamAddress;
+
+  /** Changes limits of a running instance; `unsupported` for one that is not in `lateLimits`. */
+  setLimits(id: string, limits: SandboxLimits): Promise<void>;
+
+  inspect(id: string): Promise<Inspection>;
+
+  pause(id: string): Promise<void>;
+  resume(id: string): Promise<void>;
+  snapshot(id: string, directory: string): Promise<void>;
+  restore(options: CreateOptions, directory: string): Promise<AgentStreamAddress>;
+  fork(id: string, children: readonly CreateOptions[]): Promise<AgentStreamAddress[]>;
+
+  destroy(id: string): Promise<void>;
+
+  /** Every id of which this driver still finds something on the host, whole or half-made. */
+  leftovers(): Promise<string[]>;
+}
