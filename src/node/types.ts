@@ -94,6 +94,6 @@ export interface SandboxNode {
   templates(): Promise<readonly TemplateInfo[]>;
   buildTemplate(name: string, onProgress: (progress: BuildProgress) => void): Promise<TemplateInfo>;
   removeTemplate(name: string): Promise<void>;
-  /** Lets go of every stream; the sandboxes go on running. */
+  /** Destroys what nobody claimed and lets go of the rest, which goes on running for the next server to adopt. */
   stop(): Promise<void>;
 }

@@ -3,8 +3,8 @@
  *
  * Contract, for every driver (`conformance.ts` is the suite that each one passes):
  * - Everything runs as root inside the small root process. No method reads a byte that a sandbox sent.
- * - `create` journals nothing and cleans nothing up after others: the caller journals before it calls, and calls
- *   `destroy` on every failure. `destroy` is idempotent, works on half-made instances, on ids it never saw and after
+ * - `stage` and `create` journal nothing and cleans nothing up after others: the caller journals before it calls,
+ *   and calls `destroy` on every failure. `destroy` is idempotent, works on half-made instances, on ids it never saw and after
  *   a restart of this process; when it returns, no process, mount, cgroup, interface or file of the id is left.
  * - An instance outlives the process that created it. `inspect` finds it again by id alone.
  * - A limit that cannot be enforced is an error (`policy_unenforceable`), never a warning.
@@ -51,17 +51,24 @@ export type ProbeResult =
   | { readonly available: true; readonly version: string; readonly detail: string; readonly capabilities: RuntimeCapabilities }
   | { readonly available: false; readonly reason: string; readonly remedy: string };
 
-export interface CreateOptions {
+export interface StageOptions {
   /** 20 characters of [a-z0-9]. */
+  readonly id: string;
+  readonly limits: SandboxLimits;
+  /** Owner of the agent stream's end on the host. */
+  readonly streamOwner: { readonly uid: number; readonly gid: number };
+}
+
+export interface CreateOptions {
   readonly id: string;
   /** Absolute path of the template's read-only root directory. */
   readonly templateRoot: string;
   readonly limits: SandboxLimits;
+  /** The limits that it was staged with; what differs is changed before anything runs. */
+  readonly stagedLimits: SandboxLimits;
   /** The network namespace made for this sandbox alone (a name under /run/netns). */
   readonly networkNamespace: string;
   readonly hostname: string;
-  /** Owner of the agent stream's end on the host. */
-  readonly streamOwner: { readonly uid: number; readonly gid: number };
 }
 
 export type InstanceState = 'running' | 'paused' | 'gone';
@@ -86,14 +93,17 @@ export interface RuntimeDriver {
   /** Makes ready what can be made before a sandbox is asked for (per host, and per template). Idempotent. */
   prepare(templateRoot: string): Promise<void>;
 
-  /** Starts one. Resolves when the runtime says that the agent's process was started. */
+  /** Takes what costs time but knows neither template nor tenant (control groups, disk, streams), ahead of `create`. */
+  stage(options: StageOptions): Promise<void>;
+
+  /** Starts a staged one. Resolves when the runtime says that the agent's process was started. */
   create(options: CreateOptions): Promise<AgentStreamAddress>;
 
   /** The address that `create` answered, again, for an adopted instance. */
   agentStream(id: string): AgentStreamAddress;
 
   /** Changes limits of a running instance; `unsupported` for one that is not in `lateLimits`. */
-  setLimits(id: string, limits: SandboxLimits): Promise<void>;
+  setLimits(id: string, limits: SandboxLimits, stagedLimits: SandboxLimits): Promise<void>;
 
   inspect(id: string): Promise<Inspection>;
 
@@ -104,6 +114,9 @@ export interface RuntimeDriver {
   fork(id: string, children: readonly CreateOptions[]): Promise<AgentStreamAddress[]>;
 
   destroy(id: string): Promise<void>;
+
+  /** Gives back what `prepare` took; called when no instance is left. */
+  release(): Promise<void>;
 
   /** Every id of which this driver still finds something on the host, whole or half-made. */
   leftovers(): Promise<string[]>;

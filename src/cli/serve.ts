@@ -1,0 +1,47 @@
+/** `casemate serve`: the whole server on this machine, in the foreground. */
+import type { Command } from 'commander';
+import { defaultDataDir, defaultPort, parsePool, type PoolSetting } from '../base/config.ts';
+import { serve } from '../main.ts';
+
+interface ServeFlags {
+  host: string;
+  port: string;
+  dataDir: string;
+  pool: PoolSetting[];
+  gvisorPlatform?: 'systrap' | 'ptrace';
+}
+
+/** Adds the verb. Under `--json` one line `{"url", "keyFile"}` on stdout says that the API answers. */
+export function serveCommand(program: Command): void {
+  program
+    .command('serve')
+    .description('run the server on this machine (as root)')
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option('--port <number>', 'port to listen on; 0 takes a free one', String(defaultPort))
+    .option('--data-dir <folder>', 'where state, templates and sandboxes live', process.env.CASEMATE_DATA_DIR ?? defaultDataDir)
+    .option(
+      '--pool <template[@runtime]=n>',
+      'keep n warm sandboxes; repeatable',
+      (text: string, before: PoolSetting[]) => [...before, parsePool(text)],
+      [],
+    )
+    .option('--gvisor-platform <name>', 'systrap or ptrace; the best that works here by default')
+    .action(async (flags: ServeFlags) => {
+      const serving = await serve({
+        host: flags.host,
+        port: Number(flags.port),
+        dataDir: flags.dataDir,
+        pools: flags.pool,
+        ...(flags.gvisorPlatform === undefined ? {} : { gvisorPlatform: flags.gvisorPlatform }),
+      });
+      const json = program.opts<{ json?: boolean }>().json === true;
+      const { url, keyFile } = serving;
+      process.stdout.write(json ? `${JSON.stringify({ url, keyFile })}\n` : `Casemate answers on ${url}\nkey: ${keyFile}\n`);
+      await new Promise<void>((resolve) => {
+        process.once('SIGTERM', resolve);
+        process.once('SIGINT', resolve);
+      });
+      await serving.stop();
+      process.exit(0);
+    });
+}

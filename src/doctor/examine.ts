@@ -1,0 +1,113 @@
+/** Looks at this machine by doing: every runtime starts a real sandbox, every needed program is asked. */
+import { existsSync } from 'node:fs';
+import { type Paths, systemUser } from '../base/config.ts';
+import { runCommand } from '../base/child.ts';
+import { listTemplates } from '../image/store.ts';
+import { CgroupSet } from '../runtime/host/cgroup.ts';
+import { GvisorDriver } from '../runtime/gvisor/driver.ts';
+
+export interface Finding {
+  readonly what: string;
+  readonly works: boolean;
+  /** False where Casemate runs without it. */
+  readonly needed: boolean;
+  readonly detail: string;
+  readonly remedy?: string;
+}
+
+const programs = ['ip', 'nft', 'nsenter', 'unshare', 'setpriv', 'mkfs.ext4', 'losetup', 'mmdebstrap'];
+const setupRemedy = 'Run `make setup` as root.';
+
+export async function examine(paths: Paths): Promise<Finding[]> {
+  return [
+    rootRights(),
+    await helperPrograms(),
+    serverUser(),
+    guestAgent(paths),
+    cgroups(),
+    await gvisor(paths),
+    ...laterRuntimes(),
+    await templates(paths),
+  ];
+}
+
+function rootRights(): Finding {
+  const works = process.getuid?.() === 0;
+  const detail = works ? 'this is root' : 'namespaces, mounts and control groups need root';
+  return { what: 'rights', works, needed: true, detail, remedy: 'Run it with sudo.' };
+}
+
+async function helperPrograms(): Promise<Finding> {
+  const missing: string[] = [];
+  for (const program of programs) {
+    await runCommand(['sh', '-c', 'command -v "$1"', 'sh', program]).catch(() => missing.push(program));
+  }
+  const works = missing.length === 0;
+  const detail = works ? programs.join(', ') : `not found: ${missing.join(', ')}`;
+  return { what: 'programs', works, needed: true, detail, remedy: setupRemedy };
+}
+
+function serverUser(): Finding {
+  try {
+    const { uid } = systemUser('casemate');
+    return { what: 'server user', works: true, needed: true, detail: `casemate, uid ${uid}` };
+  } catch (error) {
+    return { what: 'server user', works: false, needed: true, detail: String(error), remedy: setupRemedy };
+  }
+}
+
+function guestAgent(paths: Paths): Finding {
+  const works = existsSync(`${paths.agentDir}/guest-agent`);
+  return { what: 'guest agent', works, needed: true, detail: works ? 'built' : 'not built', remedy: setupRemedy };
+}
+
+/** Makes a group with limits and takes it away again. */
+function cgroups(): Finding {
+  const set = new CgroupSet(`casemate-doctor-${process.pid}`);
+  try {
+    set.create('probe', { cpus: 1, memoryMib: 64, diskMib: 64, pids: 32 });
+    return { what: 'limits', works: true, needed: true, detail: 'control groups for cpu, memory and pids can be set' };
+  } catch (error) {
+    const remedy = 'Mount the cpu, memory and pids controllers (cgroup v1 or v2) where root may write them.';
+    return { what: 'limits', works: false, needed: true, detail: String(error), remedy };
+  } finally {
+    void set.destroy('probe').then(() => set.removeParent());
+  }
+}
+
+async function gvisor(paths: Paths): Promise<Finding> {
+  const driver = new GvisorDriver({
+    libraryDir: `${paths.library}/gvisor`,
+    sandboxesDir: paths.sandboxes,
+    rootsDir: paths.roots,
+    agentDir: paths.agentDir,
+    cgroups: new CgroupSet(`casemate-doctor-${process.pid}`),
+  });
+  const probe = await driver.probe();
+  if (!probe.available) {
+    return { what: 'runtime gvisor', works: false, needed: true, detail: probe.reason, remedy: probe.remedy };
+  }
+  const { isolation, diskFull } = probe.capabilities;
+  const detail = `runsc ${probe.version} ran a program (${probe.detail}; isolation ${isolation}). At the disk limit: ${diskFull}`;
+  return { what: 'runtime gvisor', works: true, needed: true, detail };
+}
+
+/** Runtimes that users know and this version does not have: said, not left out. */
+function laterRuntimes(): Finding[] {
+  const kvm = existsSync('/dev/kvm') ? '/dev/kvm exists, which alone proves nothing' : 'there is no /dev/kvm';
+  const detail = `not in this version; it will be tried by booting a guest (${kvm})`;
+  return ['qemu', 'firecracker', 'cloud-hypervisor'].map((name) => ({
+    what: `runtime ${name}`,
+    works: false,
+    needed: false,
+    detail,
+  }));
+}
+
+async function templates(paths: Paths): Promise<Finding> {
+  const all = await listTemplates(paths.store);
+  const ready = all.filter((template) => template.ready).map((template) => template.name);
+  const works = ready.length > 0;
+  const detail = works ? `ready: ${ready.join(', ')}` : 'none is built yet';
+  return { what: 'templates', works, needed: false, detail, remedy: '`casemate template build base`' };
+}

@@ -1,0 +1,156 @@
+/** Wires the rooms by role: `root` (the small root process) and `server` (everything that reads hostile bytes). */
+import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createServer, Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { instanceTag, pathsOf, type ServeConfig, systemUser } from './base/config.ts';
+import { CasemateError } from './base/errors.ts';
+import { checkLimits } from './base/limits.ts';
+import { createLog, type Log } from './base/log.ts';
+
+export { examine, type Finding } from './doctor/examine.ts';
+
+/** The system user that the unprivileged half runs as; the set-up creates it. */
+const serverUserName = 'casemate';
+
+export interface Serving {
+  readonly url: string;
+  /** File with the first admin key, mode 0600. */
+  readonly keyFile: string;
+  /** Ends both processes; claimed sandboxes go on running and are adopted by the next start. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the root half in this process and the server beside it; resolves when the API answers.
+ * @throws CasemateError `policy_unenforceable` when this host cannot keep Casemate's promises, `conflict` when another
+ *   server uses the data directory.
+ */
+export async function serve(config: ServeConfig): Promise<Serving> {
+  const [{ Root }, { Supervisor }] = await Promise.all([import('./rootd/root.ts'), import('./rootd/supervisor.ts')]);
+  checkLimits();
+  if (process.getuid?.() !== 0) {
+    throw new CasemateError('policy_unenforceable', '`casemate serve` has to be started as root.', {
+      hint: 'Its root half only makes namespaces, mounts and runtimes; the rest drops to an unprivileged user.',
+    });
+  }
+  const log = createLog({ role: 'root' });
+  const paths = pathsOf(config.dataDir);
+  const serverUser = systemUser(serverUserName);
+  const unlock = await lockDataDir(config.dataDir);
+  mkdirSync(paths.server, { recursive: true, mode: 0o700 });
+  chownSync(paths.server, serverUser.uid, serverUser.gid);
+  if (!existsSync(`${paths.agentDir}/guest-agent`)) {
+    throw new CasemateError('policy_unenforceable', 'The guest agent is not built.', { hint: 'Run `make setup`.' });
+  }
+  const { gvisorPlatform } = config;
+  const root = new Root({
+    dataDir: config.dataDir,
+    paths,
+    serverUser,
+    log,
+    ...(gvisorPlatform === undefined ? {} : { gvisorPlatform }),
+  });
+  await root.start();
+
+  let port = config.port;
+  const ready = Promise.withResolvers<string>();
+  const supervisor = new Supervisor({
+    argv: () => serverArgv({ ...config, port }),
+    onSocket: (socket) => root.serve(socket, () => {}),
+    onReady: (line) => {
+      const { url } = JSON.parse(line) as { url: string };
+      port = Number(new URL(url).port); // a restarted server listens where its clients expect it
+      ready.resolve(url);
+    },
+    log,
+  });
+  supervisor.start();
+  return {
+    url: await ready.promise,
+    keyFile: paths.keyFile,
+    stop: async () => {
+      await supervisor.stop();
+      await root.stop();
+      unlock();
+    },
+  };
+}
+
+/** The server starts as root to load its program from wherever it lies, and drops all rights before it listens. */
+function serverArgv(config: ServeConfig): string[] {
+  return [
+    'setpriv',
+    '--no-new-privs',
+    process.execPath,
+    '--disable-warning=ExperimentalWarning',
+    fileURLToPath(import.meta.url),
+    JSON.stringify(config),
+  ];
+}
+
+/** One server a data directory: an abstract socket is a lock that the kernel takes back when its holder dies. */
+async function lockDataDir(dataDir: string): Promise<() => void> {
+  const name = `\0casemate-${instanceTag(dataDir)}`;
+  const lock = createServer((client) => client.destroy());
+  await new Promise<void>((resolve, reject) => {
+    lock.once('error', () =>
+      reject(new CasemateError('conflict', `Another server uses ${dataDir}.`, { hint: 'Stop it or pass --data-dir.' })),
+    );
+    lock.listen(name, resolve);
+  });
+  lock.unref();
+  return () => lock.close();
+}
+
+/** The unprivileged half: gateway, control, store, guest links. Runs until it is told to end or its root half is gone. */
+async function runServer(config: ServeConfig): Promise<void> {
+  const log = createLog({ role: 'server' });
+  const [{ createGateway }, { createCore }, { systemClock }, { openStore }, { HostNode }, { RootClient }] =
+    await Promise.all([
+      import('./gateway/native/gateway.ts'),
+      import('./control/core.ts'),
+      import('./control/clock.ts'),
+      import('./store/store.ts'),
+      import('./node/node.ts'),
+      import('./node/rootClient.ts'),
+    ]);
+  const paths = pathsOf(config.dataDir);
+  dropRights();
+  const root = new RootClient(new Socket({ fd: 3, readable: true, writable: true }));
+  root.on('end', () => process.exit(0));
+  const node = new HostNode({ root, diskProbeDir: paths.server, log });
+  await node.start();
+  const core = createCore({ store: openStore(paths.database), node, clock: systemClock, log });
+  root.on('denied', (refusal) => core.recordDenied(refusal));
+  for (const { template, runtime, size } of config.pools) node.setPool(template, runtime, size);
+  await core.start();
+  const firstKey = core.bootstrapKey();
+  if (firstKey !== undefined) writeFileSync(paths.keyFile, `${firstKey}\n`, { mode: 0o600 });
+  const gateway = await createGateway(core, { log });
+  const { port } = await gateway.listen(config.port, config.host);
+  process.stdout.write(`${JSON.stringify({ url: `http://${config.host}:${port}` })}\n`);
+  process.once('SIGTERM', () => {
+    void gateway
+      .close()
+      .then(() => core.stop())
+      .then(() => process.exit(0));
+  });
+  process.on('SIGINT', () => {}); // a terminal's Ctrl-C reaches the whole group; the root half says when to end
+}
+
+function dropRights(): void {
+  const user = systemUser(serverUserName);
+  process.umask(0o077);
+  process.setgroups?.([]);
+  process.setgid?.(user.gid);
+  process.setuid?.(user.uid);
+}
+
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const log: Log = createLog({ role: 'server' });
+  runServer(JSON.parse(process.argv[2] ?? '{}') as ServeConfig).catch((error: unknown) => {
+    log.error('server_failed', { reason: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    process.exit(1);
+  });
+}

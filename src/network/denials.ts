@@ -1,0 +1,70 @@
+/** The gate's nftables rules, and reading back what they refused. */
+import { runCommand } from '../base/child.ts';
+
+/**
+ * Everything that arrives is recorded (who, where to, which port) and refused at once, so that a program sees an
+ * error and not a hang: the gate has no route, and where the kernel would find one, the hooks refuse. The set is bounded; a full one only means that a refusal goes unrecorded, never that it passes.
+ */
+export const denialTable = `
+add table inet casemate
+flush table inet casemate
+delete table inet casemate
+table inet casemate {
+  set denied {
+    type ifname . ipv4_addr . inet_proto . inet_service
+    size 65536
+    flags dynamic,timeout
+    timeout 1m
+  }
+  chain record {
+    type filter hook prerouting priority -300; policy accept;
+    meta l4proto { tcp, udp } add @denied { iifname . ip daddr . meta l4proto . th dport }
+  }
+  chain refuse {
+    meta l4proto tcp reject with tcp reset
+    ip protocol icmp drop
+    reject with icmpx type admin-prohibited
+  }
+  chain input {
+    type filter hook input priority 0; policy drop;
+    goto refuse
+  }
+  chain forward {
+    type filter hook forward priority 0; policy drop;
+    goto refuse
+  }
+}
+`;
+
+/** One place that a sandbox tried to reach. */
+export interface Denial {
+  readonly gateInterface: string;
+  readonly address: string;
+  readonly protocol: 'tcp' | 'udp';
+  readonly port: number;
+}
+
+/** Takes what was refused since the last call out of the gate's set. */
+export async function takeDenials(gate: string): Promise<Denial[]> {
+  const inGate = ['ip', 'netns', 'exec', gate, 'nft'];
+  const listed = await runCommand([...inGate, '-j', 'list', 'set', 'inet', 'casemate', 'denied']);
+  const denials = parseDenials(listed.stdout);
+  if (denials.length > 0) await runCommand([...inGate, 'flush', 'set', 'inet', 'casemate', 'denied']);
+  return denials;
+}
+
+/** nft's JSON: elements are `{elem: {val: {concat: [interface, address, protocol, port]}}}` or the value itself. */
+export function parseDenials(json: string): Denial[] {
+  const parsed = JSON.parse(json) as { nftables?: { set?: { elem?: unknown[] } }[] };
+  const elements = parsed.nftables?.find((entry) => entry.set !== undefined)?.set?.elem ?? [];
+  const denials: Denial[] = [];
+  for (const element of elements) {
+    const outer = element as { elem?: { val?: { concat?: unknown[] } }; concat?: unknown[] };
+    const concat = outer.elem?.val?.concat ?? outer.concat ?? [];
+    const [gateInterface, address, protocol, port] = concat;
+    if (typeof gateInterface !== 'string' || typeof address !== 'string' || typeof port !== 'number') continue;
+    if (protocol !== 'tcp' && protocol !== 'udp') continue;
+    denials.push({ gateInterface, address, protocol, port });
+  }
+  return denials;
+}

@@ -1,0 +1,48 @@
+/** Decides whether one more sandbox fits on this host; says no in words rather than letting the host swap. */
+import { readFileSync, statfsSync } from 'node:fs';
+import { CasemateError } from '../base/errors.ts';
+import { limits } from '../base/limits.ts';
+
+/** What a sandbox takes at least before a program in it asks for memory. */
+const sandboxMemoryMibLeast = 32;
+/** Real bytes on disk that a fresh sandbox takes. */
+const sandboxDiskMibLeast = 8;
+
+export interface HostRoom {
+  readonly memoryAvailableMib: number;
+  readonly diskAvailableMib: number;
+}
+
+/** Reads what the kernel says is left. */
+export function hostRoom(directory: string): HostRoom {
+  const meminfo = readFileSync('/proc/meminfo', 'utf8');
+  const available = Number(/^MemAvailable:\s+(\d+) kB$/m.exec(meminfo)?.[1] ?? 0);
+  const disk = statfsSync(directory);
+  return {
+    memoryAvailableMib: Math.floor(available / 1024),
+    diskAvailableMib: Math.floor((disk.bavail * disk.bsize) / (1024 * 1024)),
+  };
+}
+
+/**
+ * Memory may be promised more than once (most sandboxes idle); it is given only while the host really has it. What
+ * sandboxes take afterwards is bounded by their own limits and by the limit of all of them together.
+ * @param starting sandboxes that were admitted but have not taken their memory yet.
+ * @throws CasemateError `no_capacity`
+ */
+export function admit(room: HostRoom, starting: number): void {
+  const memoryNeededMib = limits.hostMemoryReserveMib + sandboxMemoryMibLeast * (starting + 1);
+  if (room.memoryAvailableMib < memoryNeededMib) {
+    throw new CasemateError(
+      'no_capacity',
+      `The host has ${room.memoryAvailableMib} MiB of memory left, of which ${limits.hostMemoryReserveMib} MiB are held back.`,
+    );
+  }
+  const diskNeededMib = limits.hostDiskReserveMib + sandboxDiskMibLeast * (starting + 1);
+  if (room.diskAvailableMib < diskNeededMib) {
+    throw new CasemateError(
+      'no_capacity',
+      `The host has ${room.diskAvailableMib} MiB of disk left, of which ${limits.hostDiskReserveMib} MiB are held back.`,
+    );
+  }
+}

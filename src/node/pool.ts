@@ -1,0 +1,109 @@
+/** Warm sandboxes of one template on one runtime: taken in no time, made again when the node is quiet. */
+import type { Log } from '../base/log.ts';
+import type { LiveSandbox, PoolStatus } from './types.ts';
+
+export interface PoolOptions {
+  readonly template: string;
+  readonly runtime: string;
+  readonly size: number;
+  /** Starts a sandbox with default limits and an answering agent. */
+  readonly make: () => Promise<LiveSandbox>;
+  readonly discard: (id: string) => Promise<void>;
+  readonly log: Log;
+}
+
+/** Refilling waits until nothing was claimed for this long: a burst gets the processors for itself. */
+const quietMs = 80;
+/** After a failure the next try waits this long. */
+const failureMs = 5000;
+
+export class Pool {
+  readonly template: string;
+  readonly runtime: string;
+  readonly #options: PoolOptions;
+  readonly #ready: LiveSandbox[] = [];
+  #size: number;
+  #starting = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    this.template = options.template;
+    this.runtime = options.runtime;
+    this.#size = options.size;
+    this.#later(0);
+  }
+
+  /** The warm one that waited longest, or undefined. */
+  take(): LiveSandbox | undefined {
+    const taken = this.#ready.shift();
+    this.#later(quietMs);
+    return taken;
+  }
+
+  /** Takes a running, unclaimed sandbox in. @returns false where there is no room for it. */
+  adopt(sandbox: LiveSandbox): boolean {
+    if (this.#stopped || this.#ready.length >= this.#size) return false;
+    this.#add(sandbox);
+    return true;
+  }
+
+  #add(sandbox: LiveSandbox): void {
+    this.#ready.push(sandbox);
+    void sandbox.guest.closed.then(() => {
+      const index = this.#ready.indexOf(sandbox);
+      if (index < 0 || this.#stopped) return; // claimed meanwhile: its user's business; or the node is stopping
+      this.#ready.splice(index, 1);
+      this.#options.log.warn('warm_sandbox_lost', { id: sandbox.id });
+      void this.#options.discard(sandbox.id).finally(() => this.#later(failureMs));
+    });
+  }
+
+  resize(size: number): void {
+    this.#size = size;
+    for (const surplus of this.#ready.splice(size)) void this.#options.discard(surplus.id);
+    this.#later(0);
+  }
+
+  #later(delayMs: number): void {
+    clearTimeout(this.#timer);
+    if (this.#stopped || this.#ready.length + this.#starting >= this.#size) return;
+    this.#timer = setTimeout(() => void this.#makeOne(), delayMs);
+  }
+
+  /** One after the other: each start is processor work, and claims should feel none of it. */
+  async #makeOne(): Promise<void> {
+    if (this.#starting > 0 || this.#ready.length >= this.#size) return;
+    this.#starting += 1;
+    let nextMs = 0;
+    try {
+      const made = await this.#options.make();
+      if (this.#stopped || this.#ready.length >= this.#size) await this.#options.discard(made.id);
+      else this.#add(made);
+    } catch (error) {
+      nextMs = failureMs;
+      this.#options.log.warn('warm_sandbox_failed', { template: this.template, reason: String(error) });
+    } finally {
+      this.#starting -= 1;
+      this.#later(nextMs);
+    }
+  }
+
+  status(): PoolStatus {
+    return {
+      template: this.template,
+      runtime: this.runtime,
+      size: this.#size,
+      ready: this.#ready.length,
+      starting: this.#starting,
+    };
+  }
+
+  /** Makes no more; what is warm stays running for the next server to adopt. */
+  stop(): readonly LiveSandbox[] {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    return this.#ready;
+  }
+}

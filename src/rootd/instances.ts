@@ -1,0 +1,245 @@
+/** Makes and ends sandboxes on this host, journal first, and clears away what an earlier run left half-made. */
+import { CasemateError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
+import type { Log } from '../base/log.ts';
+import type { SandboxNetworks } from '../network/namespace.ts';
+import type { Inspection, RuntimeDriver, SandboxLimits } from '../runtime/driver.ts';
+import type { Journal, JournalEntry } from './journal.ts';
+import type { RootInstance } from './protocol.ts';
+
+export interface InstancesOptions {
+  readonly drivers: ReadonlyMap<string, RuntimeDriver>;
+  readonly networks: SandboxNetworks;
+  readonly journal: Journal;
+  readonly streamOwner: { readonly uid: number; readonly gid: number };
+  /** Limits that slots are staged with. */
+  readonly defaultLimits: SandboxLimits;
+  /** Staged slots kept ahead, so that a cold start finds its network and disk ready. */
+  readonly slots: number;
+  readonly log: Log;
+}
+
+/** Starting a runtime is processor work: more at once than this only makes each of them later. */
+const startsAtOnceMax = 3;
+/** Slots are made when nothing was started for this long, so that they do not compete with it. */
+const slotQuietMs = 60;
+
+export class Instances {
+  readonly #options: InstancesOptions;
+  readonly #slots: JournalEntry[] = [];
+  readonly #destroying = new Map<string, Promise<Inspection>>();
+  readonly #waiting: (() => void)[] = [];
+  #starting = 0;
+  #slotTimer: NodeJS.Timeout | undefined;
+  #slotWork: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  constructor(options: InstancesOptions) {
+    this.#options = options;
+  }
+
+  /** Keeps what runs, destroys the rest: half-made entries, slots, and resources that no entry names. */
+  async reconcile(): Promise<void> {
+    const { journal, networks, drivers, log } = this.#options;
+    const keep = new Set<string>();
+    const known = new Set([...journal.entries().map((entry) => entry.id), ...networks.list()]);
+    for (const driver of drivers.values()) for (const id of await driver.leftovers()) known.add(id);
+    for (const entry of journal.entries()) {
+      const driver = drivers.get(entry.runtime);
+      if (entry.state !== 'running' || driver === undefined) continue;
+      if ((await driver.inspect(entry.id)).state !== 'gone') keep.add(entry.id);
+    }
+    const gone = [...known].filter((id) => !keep.has(id));
+    await Promise.all(gone.map((id) => this.destroy(id)));
+    log.info('reconciled', { kept: keep.size, destroyed: gone.length });
+    this.#scheduleSlots();
+  }
+
+  running(): RootInstance[] {
+    return this.#options.journal
+      .entries()
+      .filter((entry) => entry.state === 'running')
+      .map((entry) => this.#instance(entry));
+  }
+
+  #instance(entry: JournalEntry): RootInstance {
+    return {
+      id: entry.id,
+      template: entry.template ?? '',
+      templateDigest: entry.templateDigest ?? '',
+      runtime: entry.runtime,
+      limits: entry.limits,
+      stream: this.#driver(entry.runtime).agentStream(entry.id),
+    };
+  }
+
+  #driver(runtime: string): RuntimeDriver {
+    const driver = this.#options.drivers.get(runtime);
+    if (driver === undefined) throw new CasemateError('runtime_unavailable', `There is no runtime named ${runtime}.`);
+    return driver;
+  }
+
+  /** Starts one. On failure nothing of it is left. */
+  async create(options: {
+    runtime: string;
+    template: string;
+    templateDigest: string;
+    templateRoot: string;
+    limits: SandboxLimits;
+  }): Promise<RootInstance> {
+    const driver = this.#driver(options.runtime);
+    await driver.prepare(options.templateRoot);
+    await this.#startTurn();
+    let id: string | undefined;
+    try {
+      const slot = this.#takeSlot(options.runtime) ?? (await this.#stage(options.runtime, options.limits));
+      id = slot.id;
+      const { template, templateDigest, templateRoot, limits } = options;
+      const entry: JournalEntry = { ...slot, state: 'creating', template, templateDigest, limits };
+      this.#options.journal.write(entry);
+      await driver.create({
+        id,
+        templateRoot,
+        limits,
+        stagedLimits: slot.stagedLimits,
+        networkNamespace: this.#options.networks.namespaceOf(id),
+        hostname: 'sandbox',
+      });
+      this.#options.journal.write({ ...entry, state: 'running' });
+      return this.#instance(entry);
+    } catch (error) {
+      if (id !== undefined) await this.destroy(id);
+      throw error;
+    } finally {
+      this.#endTurn();
+    }
+  }
+
+  async #startTurn(): Promise<void> {
+    if (this.#starting >= startsAtOnceMax) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#starting += 1;
+  }
+
+  /** Hands the turn to the next in line, or gives it back. */
+  #endTurn(): void {
+    const next = this.#waiting.shift();
+    if (next !== undefined) return next();
+    this.#starting -= 1;
+    this.#scheduleSlots();
+  }
+
+  #takeSlot(runtime: string): JournalEntry | undefined {
+    const index = this.#slots.findIndex((slot) => slot.runtime === runtime);
+    return index < 0 ? undefined : this.#slots.splice(index, 1)[0];
+  }
+
+  /** Takes the resources of a new id. Journal first: whatever happens next, a restart finds it. */
+  async #stage(runtime: string, limits: SandboxLimits): Promise<JournalEntry> {
+    const { journal, networks, streamOwner } = this.#options;
+    const entry: JournalEntry = {
+      id: newId(),
+      state: 'staged',
+      runtime,
+      networkIndex: this.#freeNetworkIndex(),
+      limits,
+      stagedLimits: limits,
+    };
+    journal.write(entry);
+    try {
+      await Promise.all([
+        networks.create(entry.id, entry.networkIndex),
+        this.#driver(runtime).stage({ id: entry.id, limits, streamOwner }),
+      ]);
+      return entry;
+    } catch (error) {
+      await this.destroy(entry.id);
+      throw error;
+    }
+  }
+
+  #freeNetworkIndex(): number {
+    const taken = new Set(this.#options.journal.entries().map((entry) => entry.networkIndex));
+    let index = 0;
+    while (taken.has(index)) index += 1;
+    return index;
+  }
+
+  #scheduleSlots(): void {
+    clearTimeout(this.#slotTimer);
+    if (this.#stopped) return;
+    this.#slotTimer = setTimeout(() => {
+      if (this.#starting === 0) this.#slotWork = this.#fillSlots();
+    }, slotQuietMs);
+  }
+
+  /** One slot at a time; stops as soon as somebody wants to start something. */
+  async #fillSlots(): Promise<void> {
+    const { drivers, slots, defaultLimits, log } = this.#options;
+    const runtime = [...drivers.keys()][0];
+    while (runtime !== undefined && this.#slots.length < slots && this.#starting === 0 && !this.#stopped) {
+      try {
+        this.#slots.push(await this.#stage(runtime, defaultLimits));
+      } catch (error) {
+        log.warn('slot_failed', { reason: String(error) });
+        return;
+      }
+    }
+  }
+
+  async setLimits(id: string, limits: SandboxLimits): Promise<void> {
+    const entry = this.#entry(id);
+    await this.#driver(entry.runtime).setLimits(id, limits, entry.stagedLimits);
+    this.#options.journal.write({ ...entry, limits });
+  }
+
+  async inspect(id: string): Promise<Inspection> {
+    return this.#driver(this.#entry(id).runtime).inspect(id);
+  }
+
+  #entry(id: string): JournalEntry {
+    const entry = this.#options.journal.get(id);
+    if (entry === undefined) throw new CasemateError('not_found', `No sandbox ${id} runs on this node.`);
+    return entry;
+  }
+
+  /** Ends it and gives everything back; answers what it had used. Idempotent, and one at a time per id. */
+  destroy(id: string): Promise<Inspection> {
+    const running = this.#destroying.get(id);
+    if (running !== undefined) return running;
+    const work = this.#destroy(id).finally(() => this.#destroying.delete(id));
+    this.#destroying.set(id, work);
+    return work;
+  }
+
+  async #destroy(id: string): Promise<Inspection> {
+    const { journal, networks, drivers } = this.#options;
+    const entry = journal.get(id);
+    if (entry !== undefined) journal.write({ ...entry, state: 'destroying' });
+    const named = drivers.get(entry?.runtime ?? '');
+    const responsible = named === undefined ? [...drivers.values()] : [named];
+    let last: Inspection | undefined;
+    for (const driver of responsible) {
+      last = await driver.inspect(id);
+      await driver.destroy(id);
+    }
+    await networks.destroy(id);
+    journal.remove(id);
+    return last ?? { state: 'gone', oomKills: 0, memoryBytes: 0, cpuMicroseconds: 0, diskBytes: 0, pids: 0 };
+  }
+
+  /** Which sandbox a gate interface belongs to. */
+  ofGateInterface(gateInterface: string): string | undefined {
+    const found = this.#options.journal
+      .entries()
+      .find((entry) => this.#options.networks.linkOf(entry.id, entry.networkIndex).gateInterface === gateInterface);
+    return found?.id;
+  }
+
+  /** Gives the staged slots back; running sandboxes go on. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#slotTimer);
+    await this.#slotWork;
+    await Promise.all(this.#slots.splice(0).map((slot) => this.destroy(slot.id)));
+  }
+}

@@ -1,0 +1,64 @@
+/** What the server may ask of the small root process: types and names only, one JSON object a line over a socket pair. */
+import type { ErrorCode } from '../base/errors.ts';
+import type { AgentStreamAddress, Inspection, ProbeResult, SandboxLimits } from '../runtime/driver.ts';
+
+/** A line longer than this ends the connection. */
+export const rootLineBytesMax = 1024 * 1024;
+
+export interface RootInstance {
+  readonly id: string;
+  readonly template: string;
+  /** Digest of the template that it was started from. */
+  readonly templateDigest: string;
+  readonly runtime: string;
+  readonly limits: SandboxLimits;
+  readonly stream: AgentStreamAddress;
+}
+
+export interface RootTemplate {
+  readonly name: string;
+  readonly digest: string;
+  readonly ready: boolean;
+  readonly bytes: number;
+  readonly builtAt?: string;
+}
+
+export interface RootProgress {
+  readonly phase: string;
+  readonly percent: number;
+  readonly message: string;
+}
+
+export interface RuntimeProbe {
+  readonly name: string;
+  readonly result: ProbeResult;
+}
+
+/** Parameters and answer of each method. */
+export interface RootMethods {
+  /** What still runs; asked once, at the start. */
+  survivors: { params: Record<string, never>; result: RootInstance[] };
+  probe: { params: Record<string, never>; result: RuntimeProbe[] };
+  create: { params: { template: string; runtime: string; limits: SandboxLimits }; result: RootInstance };
+  setLimits: { params: { id: string; limits: SandboxLimits }; result: Record<string, never> };
+  inspect: { params: { id: string }; result: Inspection };
+  destroy: { params: { id: string }; result: Inspection };
+  templates: { params: Record<string, never>; result: RootTemplate[] };
+  buildTemplate: { params: { template: string }; result: RootTemplate };
+  removeTemplate: { params: { template: string }; result: Record<string, never> };
+}
+
+export type RootMethod = keyof RootMethods;
+
+export interface RootRequest {
+  readonly number: number;
+  readonly method: string;
+  readonly params: unknown;
+}
+
+export type RootAnswer =
+  | { readonly number: number; readonly result: unknown }
+  | { readonly number: number; readonly progress: RootProgress }
+  | { readonly number: number; readonly error: { code: ErrorCode; message: string } }
+  /** Unasked: places that a sandbox tried to reach and was refused. */
+  | { readonly event: 'denied'; readonly id: string; readonly address: string; readonly protocol: string; readonly port: number };

@@ -1,0 +1,119 @@
+/** The small root process: wires drivers, networks, templates and journal, and answers one server at a time. */
+import { mkdirSync } from 'node:fs';
+import type { Duplex } from 'node:stream';
+import { instanceTag, type Paths, type SystemUser } from '../base/config.ts';
+import { limits } from '../base/limits.ts';
+import type { Log } from '../base/log.ts';
+import { buildTemplate, listTemplates, removeTemplate, templateRoot } from '../image/store.ts';
+import { SandboxNetworks } from '../network/namespace.ts';
+import type { RuntimeDriver } from '../runtime/driver.ts';
+import { GvisorDriver } from '../runtime/gvisor/driver.ts';
+import { CgroupSet } from '../runtime/host/cgroup.ts';
+import { watchDenials } from './denialWatch.ts';
+import { Instances } from './instances.ts';
+import { Journal } from './journal.ts';
+import { type RootHandlers, serveRoot } from './rpc.ts';
+
+export interface RootOptions {
+  readonly dataDir: string;
+  readonly paths: Paths;
+  readonly serverUser: SystemUser;
+  readonly gvisorPlatform?: 'systrap' | 'ptrace';
+  readonly log: Log;
+}
+
+const slotsAhead = 4;
+
+export class Root {
+  readonly #instances: Instances;
+  readonly #networks: SandboxNetworks;
+  readonly #drivers: ReadonlyMap<string, RuntimeDriver>;
+  readonly #options: RootOptions;
+  readonly #cgroups: CgroupSet;
+  #stopWatching: (() => Promise<void>) | undefined;
+
+  constructor(options: RootOptions) {
+    this.#options = options;
+    const { dataDir, paths, serverUser, log } = options;
+    for (const folder of [paths.sandboxes, paths.roots, paths.store]) mkdirSync(folder, { recursive: true, mode: 0o711 });
+    const tag = instanceTag(dataDir);
+    this.#networks = new SandboxNetworks(tag);
+    this.#cgroups = new CgroupSet(`casemate-${tag}`);
+    const gvisor = new GvisorDriver({
+      libraryDir: `${paths.library}/gvisor`,
+      sandboxesDir: paths.sandboxes,
+      rootsDir: paths.roots,
+      agentDir: paths.agentDir,
+      cgroups: this.#cgroups,
+      ...(options.gvisorPlatform === undefined ? {} : { platform: options.gvisorPlatform }),
+    });
+    this.#drivers = new Map([[gvisor.name, gvisor]]);
+    this.#instances = new Instances({
+      drivers: this.#drivers,
+      networks: this.#networks,
+      journal: new Journal(paths.journal),
+      streamOwner: serverUser,
+      defaultLimits: {
+        cpus: limits.sandboxCpusDefault,
+        memoryMib: limits.sandboxMemoryMibDefault,
+        diskMib: limits.sandboxDiskMibDefault,
+        pids: limits.sandboxPidsDefault,
+      },
+      slots: slotsAhead,
+      log,
+    });
+  }
+
+  /** Fails closed: without the gate's rules and the host's share of memory held back, nothing starts. */
+  async start(): Promise<void> {
+    await this.#networks.openGate();
+    this.#cgroups.holdBack(limits.hostMemoryReserveMib);
+    await this.#instances.reconcile();
+  }
+
+  /** Serves one server until its socket ends. */
+  serve(socket: Duplex, onEnd: () => void): void {
+    const send = serveRoot(socket, this.#handlers(), () => {
+      void this.#stopWatching?.();
+      onEnd();
+    });
+    const { log } = this.#options;
+    this.#stopWatching = watchDenials({ gate: this.#networks.gate, instances: this.#instances, send, log });
+  }
+
+  #handlers(): RootHandlers {
+    const { store } = this.#options.paths;
+    const instances = this.#instances;
+    return {
+      survivors: async () => instances.running(),
+      probe: () =>
+        Promise.all([...this.#drivers.values()].map(async (driver) => ({ name: driver.name, result: await driver.probe() }))),
+      create: async ({ template, runtime, limits: wanted }) => {
+        const { digest, root } = await templateRoot(store, template);
+        return instances.create({ runtime, template, templateDigest: digest, templateRoot: root, limits: wanted });
+      },
+      setLimits: async ({ id, limits: wanted }) => {
+        await instances.setLimits(id, wanted);
+        return {};
+      },
+      inspect: ({ id }) => instances.inspect(id),
+      destroy: ({ id }) => instances.destroy(id),
+      templates: () => listTemplates(store),
+      buildTemplate: ({ template }, onProgress) => buildTemplate({ storeDir: store, name: template, onProgress }),
+      removeTemplate: async ({ template }) => {
+        await removeTemplate(store, template);
+        return {};
+      },
+    };
+  }
+
+  /** Gives back what no sandbox needs; sandboxes go on. With none left, nothing of Casemate is left on the host. */
+  async stop(): Promise<void> {
+    await this.#stopWatching?.();
+    await this.#instances.stop();
+    if (this.#instances.running().length > 0) return;
+    for (const driver of this.#drivers.values()) await driver.release();
+    await this.#networks.closeGate();
+    this.#cgroups.removeParent();
+  }
+}

@@ -1,0 +1,108 @@
+/** Answers the server's requests. The server is not trusted: every parameter is checked before it is used. */
+import type { Duplex } from 'node:stream';
+import { createInterface } from 'node:readline';
+import { CasemateError } from '../base/errors.ts';
+import { sandboxIdPattern } from '../base/ids.ts';
+import type { SandboxLimits } from '../runtime/driver.ts';
+import {
+  type RootAnswer,
+  type RootMethod,
+  type RootMethods,
+  type RootProgress,
+  type RootRequest,
+  rootLineBytesMax,
+} from './protocol.ts';
+
+/** One handler a method; `progress` may be called by long ones. */
+export type RootHandlers = {
+  [Method in RootMethod]: (
+    params: RootMethods[Method]['params'],
+    progress: (progress: RootProgress) => void,
+  ) => Promise<RootMethods[Method]['result']>;
+};
+
+/** Serves requests until the socket ends; then `onEnd` is called once. */
+export function serveRoot(socket: Duplex, handlers: RootHandlers, onEnd: () => void): (answer: RootAnswer) => void {
+  const send = (answer: RootAnswer): void => {
+    if (socket.writable) socket.write(`${JSON.stringify(answer)}\n`);
+  };
+  const lines = createInterface({ input: socket, crlfDelay: Number.POSITIVE_INFINITY });
+  socket.on('error', () => socket.destroy());
+  lines.on('line', (line) => {
+    if (line.length > rootLineBytesMax) return socket.destroy();
+    void answer(line, handlers, send);
+  });
+  lines.on('close', onEnd);
+  return send;
+}
+
+async function answer(line: string, handlers: RootHandlers, send: (answer: RootAnswer) => void): Promise<void> {
+  let number = 0;
+  try {
+    const request = JSON.parse(line) as RootRequest;
+    number = Number(request.number);
+    const result = await dispatch(handlers, request, (progress) => send({ number, progress }));
+    send({ number, result });
+  } catch (thrown) {
+    const error = CasemateError.from(thrown);
+    // The server is Casemate's own: it gets the reason of an internal failure, to log it.
+    const message = error.code === 'internal' ? String(error.cause ?? error) : error.message;
+    send({ number, error: { code: error.code, message } });
+  }
+}
+
+async function dispatch(
+  handlers: RootHandlers,
+  request: RootRequest,
+  progress: (progress: RootProgress) => void,
+): Promise<unknown> {
+  const params = (request.params ?? {}) as Record<string, unknown>;
+  switch (request.method) {
+    case 'survivors':
+    case 'probe':
+    case 'templates':
+      return handlers[request.method]({}, progress);
+    case 'create':
+      return handlers.create(
+        { template: templateName(params), runtime: templateName(params, 'runtime'), limits: limitsOf(params) },
+        progress,
+      );
+    case 'setLimits':
+      return handlers.setLimits({ id: sandboxId(params), limits: limitsOf(params) }, progress);
+    case 'inspect':
+    case 'destroy':
+      return handlers[request.method]({ id: sandboxId(params) }, progress);
+    case 'buildTemplate':
+    case 'removeTemplate':
+      return handlers[request.method]({ template: templateName(params) }, progress);
+    default:
+      throw new CasemateError('invalid_request', 'The root process knows no such method.');
+  }
+}
+
+function sandboxId(params: Record<string, unknown>): string {
+  if (typeof params.id === 'string' && sandboxIdPattern.test(params.id)) return params.id;
+  throw new CasemateError('invalid_request', 'A sandbox id has 20 characters of [a-z0-9].');
+}
+
+function templateName(params: Record<string, unknown>, field = 'template'): string {
+  const name = params[field];
+  if (typeof name === 'string' && /^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) return name;
+  throw new CasemateError('invalid_request', `"${field}" is a name of [a-z0-9-], 63 characters at most.`);
+}
+
+/** Bounds that no caller may leave, whatever the server believes: what the kernel is told must be sane. */
+function limitsOf(params: Record<string, unknown>): SandboxLimits {
+  const given = (params.limits ?? {}) as Record<string, unknown>;
+  const number = (field: keyof SandboxLimits, least: number, most: number): number => {
+    const value = given[field];
+    if (typeof value === 'number' && value >= least && value <= most) return value;
+    throw new CasemateError('invalid_request', `limits.${field} has to lie between ${least} and ${most}.`);
+  };
+  return {
+    cpus: number('cpus', 0.05, 256),
+    memoryMib: Math.round(number('memoryMib', 16, 4 * 1024 * 1024)),
+    diskMib: Math.round(number('diskMib', 16, 16 * 1024 * 1024)),
+    pids: Math.round(number('pids', 16, 100_000)),
+  };
+}

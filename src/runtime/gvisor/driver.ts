@@ -1,0 +1,237 @@
+/** The gVisor driver: one runsc sandbox per id, its agent on two FIFOs, its writable layer on a bounded disk. */
+import { chownSync, existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { runCommand } from '../../base/child.ts';
+import { CasemateError } from '../../base/errors.ts';
+import type {
+  AgentStreamAddress,
+  CreateOptions,
+  Inspection,
+  ProbeResult,
+  RuntimeCapabilities,
+  RuntimeDriver,
+  SandboxLimits,
+  StageOptions,
+} from '../driver.ts';
+import type { CgroupSet } from '../host/cgroup.ts';
+import { isMountPoint, SandboxDisk } from '../host/disk.ts';
+import { findRunsc, type Runsc, type RunscChoice } from './binary.ts';
+import { writeBundle } from './bundle.ts';
+import { launch, runscState } from './launch.ts';
+import { probeRunsc } from './probe.ts';
+
+export interface GvisorOptions extends RunscChoice {
+  /** Root-owned folder with one folder per sandbox. */
+  readonly sandboxesDir: string;
+  /** Root-owned folder where template roots are mounted read-only, with the agent inside. */
+  readonly rootsDir: string;
+  /** The folder that holds the guest agent's program, and nothing else. */
+  readonly agentDir: string;
+  readonly cgroups: CgroupSet;
+}
+
+export class GvisorDriver implements RuntimeDriver {
+  readonly name = 'gvisor';
+  readonly #options: GvisorOptions;
+  #runsc: Promise<Runsc> | undefined;
+  readonly #roots = new Map<string, Promise<string>>();
+
+  constructor(options: GvisorOptions) {
+    this.#options = options;
+  }
+
+  async probe(): Promise<ProbeResult> {
+    try {
+      const runsc = await this.#choose();
+      return {
+        available: true,
+        version: runsc.version,
+        detail: `${runsc.path}, platform ${runsc.platform}`,
+        capabilities: capabilitiesOf(runsc),
+      };
+    } catch (error) {
+      return {
+        available: false,
+        reason: error instanceof Error ? error.message : String(error),
+        remedy: 'Run `make setup`, which installs runsc, and look at the reason again.',
+      };
+    }
+  }
+
+  /** The newest runsc that really starts a sandbox here; found once. */
+  #choose(): Promise<Runsc> {
+    this.#runsc ??= this.#tryAll().catch((error: unknown) => {
+      this.#runsc = undefined;
+      throw error;
+    });
+    return this.#runsc;
+  }
+
+  async #tryAll(): Promise<Runsc> {
+    const found = await findRunsc(this.#options);
+    const failures: string[] = [];
+    for (const runsc of found) {
+      const failure = await probeRunsc(runsc);
+      if (failure === undefined) return runsc;
+      failures.push(`${runsc.path} (${runsc.version}): ${failure}`);
+    }
+    throw new CasemateError(
+      'runtime_unavailable',
+      found.length === 0 ? 'No runsc is installed.' : `No runsc starts a sandbox here: ${failures.join('; ')}`,
+    );
+  }
+
+  async prepare(templateRoot: string): Promise<void> {
+    await Promise.all([this.#choose(), this.#readOnlyRoot(templateRoot)]);
+  }
+
+  /** Mounts a template read-only (so that even a broken runtime cannot write to it), the agent's folder inside it. */
+  #readOnlyRoot(templateRoot: string): Promise<string> {
+    let root = this.#roots.get(templateRoot);
+    if (root === undefined) {
+      root = this.#mountRoot(templateRoot);
+      root.catch(() => this.#roots.delete(templateRoot));
+      this.#roots.set(templateRoot, root);
+    }
+    return root;
+  }
+
+  async #mountRoot(templateRoot: string): Promise<string> {
+    const root = join(this.#options.rootsDir, templateRoot.replaceAll('/', '_'));
+    mkdirSync(root, { recursive: true, mode: 0o700 });
+    if (!(await isMountPoint(root))) {
+      await runCommand(['mount', '--bind', '-o', 'ro', templateRoot, root]);
+    }
+    if (!(await isMountPoint(join(root, '.casemate')))) {
+      await runCommand(['mount', '--bind', '-o', 'ro', this.#options.agentDir, join(root, '.casemate')]);
+    }
+    return root;
+  }
+
+  #directory(id: string): string {
+    return join(this.#options.sandboxesDir, id);
+  }
+
+  async stage({ id, limits, streamOwner }: StageOptions): Promise<void> {
+    const directory = this.#directory(id);
+    mkdirSync(directory, { mode: 0o711 });
+    this.#options.cgroups.create(id, limits);
+    const fifos = [join(directory, 'in'), join(directory, 'out')];
+    await Promise.all([runCommand(['mkfifo', '-m', '600', ...fifos]), new SandboxDisk(directory).create(limits.diskMib)]);
+    for (const fifo of fifos) chownSync(fifo, streamOwner.uid, streamOwner.gid);
+  }
+
+  async create(options: CreateOptions): Promise<AgentStreamAddress> {
+    const directory = this.#directory(options.id);
+    const [runsc, templateRoot] = await Promise.all([this.#choose(), this.#readOnlyRoot(options.templateRoot)]);
+    await this.setLimits(options.id, options.limits, options.stagedLimits);
+    const { cgroups } = this.#options;
+    await writeBundle({
+      create: { ...options, templateRoot },
+      directory,
+      cgroupsPath: cgroups.relativePath(options.id),
+    });
+    await launch({
+      runsc,
+      id: options.id,
+      directory,
+      overlayDirectory: new SandboxDisk(directory).mountPoint,
+      networkNamespace: options.networkNamespace,
+      cgroupJoinFiles: cgroups.joinFiles(options.id),
+    });
+    return this.agentStream(options.id);
+  }
+
+  agentStream(id: string): AgentStreamAddress {
+    const directory = this.#directory(id);
+    return { kind: 'fifo', hostToGuest: join(directory, 'in'), guestToHost: join(directory, 'out') };
+  }
+
+  async setLimits(id: string, limits: SandboxLimits, stagedLimits: SandboxLimits): Promise<void> {
+    const { cpus, memoryMib, pids, diskMib } = stagedLimits;
+    if (limits.cpus !== cpus || limits.memoryMib !== memoryMib || limits.pids !== pids) {
+      this.#options.cgroups.setLimits(id, limits);
+    }
+    if (limits.diskMib !== diskMib) await new SandboxDisk(this.#directory(id)).resize(limits.diskMib, diskMib);
+  }
+
+  async inspect(id: string): Promise<Inspection> {
+    const usage = this.#options.cgroups.usage(id);
+    const alive = this.#options.cgroups.processes(id).length > 0;
+    const disk = new SandboxDisk(this.#directory(id));
+    return { state: alive ? 'running' : 'gone', ...usage, diskBytes: alive ? disk.usedBytes() : 0 };
+  }
+
+  async pause(id: string): Promise<void> {
+    await this.#control(id, 'pause');
+  }
+
+  async resume(id: string): Promise<void> {
+    await this.#control(id, 'resume');
+  }
+
+  /** runsc's control socket is an abstract one: the command has to stand in the sandbox's network namespace. */
+  async #control(id: string, verb: 'pause' | 'resume'): Promise<void> {
+    const runsc = await this.#choose();
+    const pid = this.#options.cgroups.processes(id)[0];
+    if (pid === undefined) throw new CasemateError('sandbox_ended', `Sandbox ${id} has no process any more.`);
+    const state = runscState(this.#directory(id));
+    await runCommand(['nsenter', `--net=/proc/${pid}/ns/net`, runsc.path, `--root=${state}`, verb, id]);
+  }
+
+  async snapshot(): Promise<void> {
+    throw new CasemateError('unsupported', 'The gvisor runtime takes no snapshots yet.');
+  }
+
+  async restore(): Promise<AgentStreamAddress> {
+    throw new CasemateError('unsupported', 'The gvisor runtime takes no snapshots yet.');
+  }
+
+  async fork(): Promise<AgentStreamAddress[]> {
+    throw new CasemateError('unsupported', 'The gvisor runtime does not fork yet.');
+  }
+
+  async destroy(id: string): Promise<void> {
+    const directory = this.#directory(id);
+    await this.#options.cgroups.destroy(id);
+    await new SandboxDisk(directory).destroy();
+    rmSync(directory, { recursive: true, force: true });
+  }
+
+  async release(): Promise<void> {
+    this.#roots.clear();
+    const { rootsDir } = this.#options;
+    for (const name of existsSync(rootsDir) ? readdirSync(rootsDir) : []) {
+      const root = join(rootsDir, name);
+      for (const mount of [join(root, '.casemate'), root]) {
+        if (await isMountPoint(mount)) await runCommand(['umount', mount]);
+      }
+      rmdirSync(root);
+    }
+  }
+
+  async leftovers(): Promise<string[]> {
+    const { cgroups, sandboxesDir } = this.#options;
+    const folders = existsSync(sandboxesDir) ? readdirSync(sandboxesDir) : [];
+    return [...new Set([...cgroups.list(), ...folders])];
+  }
+}
+
+function capabilitiesOf(runsc: Runsc): RuntimeCapabilities {
+  return {
+    isolation: 'application-kernel',
+    pause: true,
+    snapshot: false,
+    fork: 'none',
+    lateLimits: ['cpus', 'memoryMib', 'diskMib', 'pids'],
+    limitsSeenInside: {
+      cpus: 'nproc shows the CPUs of the sandbox, rounded up (the agent sets the affinity of every program).',
+      memory: 'free shows the limit that the sandbox was started with; a limit changed at claim binds, unseen.',
+      disk: 'df shows no limit: the writable layer is bounded from outside.',
+    },
+    diskFull: runsc.survivesFullDisk
+      ? 'Writes fail with an I/O error; after files are removed, writing works again.'
+      : 'The sandbox ends (runsc before 2023).',
+    inodes: 'Inodes live in the runtime’s memory, about 2.5 kB each: the memory limit bounds them.',
+  };
+}
