@@ -1,0 +1,111 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"sync"
+)
+
+const agentVersion = "0.1.0"
+
+type handler func(s *stream, params json.RawMessage) (interface{}, error)
+
+// agent is all state of the sandbox that outlives a connection: programs and what was bound at claim.
+type agent struct {
+	bootID  string
+	methods map[string]handler
+	bound   binding
+	execs   execTable
+	users   userTable
+	reaper  *reaper
+}
+
+func newAgent() *agent {
+	var id [16]byte
+	_, _ = rand.Read(id[:])
+	a := &agent{bootID: hex.EncodeToString(id[:]), reaper: startReaper()}
+	a.execs.byID = map[string]*process{}
+	a.methods = map[string]handler{
+		"ping":        func(*stream, json.RawMessage) (interface{}, error) { return nil, nil },
+		"bind":        a.bind,
+		"exec.start":  a.execStart,
+		"exec.attach": a.execAttach,
+		"exec.stdin":  a.execStdin,
+		"exec.signal": a.execSignal,
+		"exec.resize": a.execResize,
+		"exec.list":   a.execList,
+		"file.stat":   a.fileStat,
+		"file.list":   a.fileList,
+		"file.mkdir":  a.fileMkdir,
+		"file.move":   a.fileMove,
+		"file.remove": a.fileRemove,
+		"file.read":   a.fileRead,
+		"file.write":  a.fileWrite,
+		"file.watch":  a.fileWatch,
+		"tcp.connect": a.tcpConnect,
+		"metrics":     a.metrics,
+	}
+	return a
+}
+
+// serve speaks with one host after the other over the same byte stream, until the stream ends.
+func (a *agent) serve(in io.Reader, out io.Writer) error {
+	var writing sync.Mutex
+	var current *conn
+	decode := newDecoder(in)
+	for {
+		f, resynced, err := decode.next()
+		if err != nil {
+			if current != nil {
+				current.kill()
+			}
+			return err
+		}
+		if resynced || f.kind == frameHello {
+			if f.kind != frameHello {
+				decode.hunting = true
+				continue
+			}
+			if current != nil {
+				current.kill()
+			}
+			current = a.welcome(f.payload, out, &writing)
+			if current == nil {
+				decode.hunting = true
+			}
+			continue
+		}
+		if current != nil {
+			current.handle(f)
+		}
+	}
+}
+
+// welcome answers a HELLO and starts the connection that it opens; nil where none was opened.
+func (a *agent) welcome(payload []byte, out io.Writer, writing *sync.Mutex) *conn {
+	var hello struct {
+		Version int    `json:"version"`
+		Nonce   string `json:"nonce"`
+	}
+	if json.Unmarshal(payload, &hello) != nil || len(hello.Nonce) > 64 {
+		return nil
+	}
+	answer := map[string]interface{}{
+		"version": protoVersion, "nonce": hello.Nonce, "agentVersion": agentVersion, "bootId": a.bootID,
+	}
+	sound := hello.Version == protoVersion
+	if !sound {
+		answer["error"] = "version"
+	}
+	body, _ := json.Marshal(answer)
+	wire := appendFrame([]byte(protoMarker), frame{kind: frameHello, payload: body})
+	c := newConn(a, out)
+	c.control = append(c.control, wire)
+	go c.writeLoop(writing)
+	if !sound {
+		return nil
+	}
+	return c
+}

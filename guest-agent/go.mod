@@ -1,0 +1,3 @@
+module casemate/guest-agent
+
+go 1.19

@@ -1,0 +1,78 @@
+/** Makes a template's root file system from Debian packages with mmdebstrap. */
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { TemplateDefinition } from './definition.ts';
+import { debianMirror } from './mirror.ts';
+
+export interface BuildProgress {
+  readonly phase: string;
+  /** 0–100 over the whole build. */
+  readonly percent: number;
+  readonly message: string;
+}
+
+const buildMsMax = 15 * 60_000;
+const errorLinesKept = 12;
+
+/** mmdebstrap's steps as it names them, with the share of the build that is behind when one begins. */
+const phases: readonly [start: string, percent: number, phase: string][] = [
+  ['running apt-get update', 2, 'update'],
+  ['downloading packages', 8, 'download'],
+  ['extracting archives', 30, 'extract'],
+  ['installing essential', 38, 'essential'],
+  ['installing remaining', 50, 'install'],
+  ['running --customize-hook', 88, 'customize'],
+  ['cleaning package lists', 96, 'clean'],
+];
+
+/** Fills `directory`, which must not exist yet. @throws Error with the end of what mmdebstrap said. */
+export async function buildRootfs(
+  definition: TemplateDefinition,
+  directory: string,
+  onProgress: (progress: BuildProgress) => void,
+): Promise<void> {
+  const argv = [...mmdebstrapArguments(definition), definition.suite, directory, await debianMirror()];
+  await new Promise<void>((resolve, reject) => {
+    const child = spawn('mmdebstrap', argv, { stdio: ['ignore', 'ignore', 'pipe'], timeout: buildMsMax });
+    const last: string[] = [];
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      last.push(line);
+      if (last.length > errorLinesKept) last.shift();
+      const found = phases.find(([start]) => line.includes(start));
+      if (found !== undefined) onProgress({ phase: found[2], percent: found[1], message: line.replace(/^I: /, '') });
+    });
+    child.on('error', reject);
+    child.on('close', (code) => {
+      if (code === 0) return resolve();
+      reject(new Error(`mmdebstrap ended with ${code}: ${last.join(' | ')}`));
+    });
+  });
+}
+
+function mmdebstrapArguments({ packages, user, warmUp }: TemplateDefinition): string[] {
+  const home = `/home/${user.name}`;
+  const hooks = [
+    // The runtime would put an empty /tmp into memory; with a file in it, it stays on the sandbox's bounded disk.
+    'touch "$1/tmp/.casemate" && mkdir -m 755 "$1/.casemate"',
+    ': > "$1/etc/machine-id"; : > "$1/etc/resolv.conf"; echo sandbox > "$1/etc/hostname"',
+    'printf "127.0.0.1 localhost sandbox\\n::1 localhost\\n" > "$1/etc/hosts"',
+    `chroot "$1" useradd --uid ${user.uid} --create-home --shell /bin/bash ${user.name}`,
+  ];
+  if (user.sudo) {
+    hooks.push(`echo "${user.name} ALL=(ALL) NOPASSWD:ALL" > "$1/etc/sudoers.d/${user.name}"`);
+    hooks.push(`chmod 440 "$1/etc/sudoers.d/${user.name}"`);
+  }
+  if (warmUp !== undefined) {
+    hooks.push(`chroot "$1" setpriv --reuid=${user.uid} --regid=${user.uid} --clear-groups env HOME=${home} python3 -c "${warmUp}"`);
+  }
+  const unneeded = ['/usr/share/man/*', '/usr/share/doc/*', '/usr/share/locale/*', '/usr/share/info/*'];
+  return [
+    '--mode=root',
+    '--variant=minbase',
+    `--include=${packages.join(',')}`,
+    '--aptopt=APT::Install-Recommends "false"',
+    ...unneeded.map((path) => `--dpkgopt=path-exclude=${path}`),
+    '--dpkgopt=path-include=/usr/share/doc/*/copyright',
+    ...hooks.map((hook) => `--customize-hook=${hook}`),
+  ];
+}

@@ -1,0 +1,55 @@
+/** What a template is made of, and the digest that says whether it has to be made again. */
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { CasemateError } from '../base/errors.ts';
+
+export interface TemplateDefinition {
+  readonly name: string;
+  /** Debian's name of the release. */
+  readonly suite: string;
+  readonly packages: readonly string[];
+  /** The user that programs run as by default. */
+  readonly user: { readonly name: string; readonly uid: number; readonly sudo: boolean };
+  /** Python that is run once as the user, so that caches are made at build time and not in every sandbox. */
+  readonly warmUp?: string;
+}
+
+const folder = new URL('./templates/', import.meta.url);
+const namePattern = /^[a-z0-9][a-z0-9-]{0,62}$/;
+/** Raised when the builder makes something else of the same definition. */
+const builderVersion = 1;
+
+/** @throws CasemateError `not_found` for a name that is not shipped. */
+export async function readDefinition(name: string): Promise<TemplateDefinition> {
+  if (!namePattern.test(name)) throw notFound(name);
+  try {
+    return JSON.parse(await readFile(new URL(`${name}.json`, folder), 'utf8')) as TemplateDefinition;
+  } catch {
+    throw notFound(name);
+  }
+}
+
+/** Names of all shipped templates. */
+export async function definitionNames(): Promise<string[]> {
+  const files = await readdir(folder);
+  return files.filter((file) => file.endsWith('.json')).map((file) => file.slice(0, -'.json'.length));
+}
+
+/** SHA-256 of the definition in a form that does not depend on the order of its fields. */
+export function digestOf(definition: TemplateDefinition): string {
+  return createHash('sha256').update(JSON.stringify([builderVersion, canonical(definition)])).digest('hex');
+}
+
+function canonical(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(canonical);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, inner]) => [key, canonical(inner)]),
+  );
+}
+
+function notFound(name: string): CasemateError {
+  return new CasemateError('not_found', `There is no template named ${JSON.stringify(name.slice(0, 64))}.`);
+}

@@ -1,0 +1,114 @@
+/** The content-addressed store of templates: `templates/<digest>/rootfs`, with names that point at digests. */
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { runCommand } from '../base/child.ts';
+import { CasemateError } from '../base/errors.ts';
+import { type BuildProgress, buildRootfs } from './build.ts';
+import { definitionNames, digestOf, readDefinition } from './definition.ts';
+
+export interface StoredTemplate {
+  readonly name: string;
+  /** SHA-256 of the definition. */
+  readonly digest: string;
+  /** False where it was never built, or where its definition changed since. */
+  readonly ready: boolean;
+  readonly bytes: number;
+  readonly builtAt?: string;
+}
+
+interface Manifest {
+  readonly name: string;
+  readonly digest: string;
+  readonly bytes: number;
+  readonly builtAt: string;
+}
+
+const building = new Map<string, Promise<StoredTemplate>>();
+
+function templatesDir(storeDir: string): string {
+  return join(storeDir, 'templates');
+}
+
+/** All shipped templates, built or not. */
+export async function listTemplates(storeDir: string): Promise<StoredTemplate[]> {
+  const names = await definitionNames();
+  return Promise.all(names.sort().map((name) => inspectTemplate(storeDir, name)));
+}
+
+async function inspectTemplate(storeDir: string, name: string): Promise<StoredTemplate> {
+  const digest = digestOf(await readDefinition(name));
+  const manifest = await readManifest(join(templatesDir(storeDir), digest));
+  if (manifest === undefined) return { name, digest, ready: false, bytes: 0 };
+  return { name, digest, ready: true, bytes: manifest.bytes, builtAt: manifest.builtAt };
+}
+
+async function readManifest(directory: string): Promise<Manifest | undefined> {
+  const text = await readFile(join(directory, 'manifest.json'), 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : (JSON.parse(text) as Manifest);
+}
+
+/**
+ * The read-only root of a template that is ready.
+ * @throws CasemateError `not_found`, `template_not_ready`
+ */
+export async function templateRoot(storeDir: string, name: string): Promise<{ digest: string; root: string }> {
+  const template = await inspectTemplate(storeDir, name);
+  if (!template.ready) {
+    throw new CasemateError('template_not_ready', `Template ${name} is not built yet.`, {
+      hint: `Build it first: \`casemate template build ${name}\`.`,
+    });
+  }
+  return { digest: template.digest, root: join(templatesDir(storeDir), template.digest, 'rootfs') };
+}
+
+export interface BuildOptions {
+  readonly storeDir: string;
+  readonly name: string;
+  readonly onProgress?: (progress: BuildProgress) => void;
+}
+
+/** Builds it unless its definition is unchanged; two callers share one build. On failure nothing is left. */
+export async function buildTemplate({ storeDir, name, onProgress }: BuildOptions): Promise<StoredTemplate> {
+  const present = await inspectTemplate(storeDir, name);
+  if (present.ready) return present;
+  const key = `${storeDir}/${present.digest}`;
+  const work = building.get(key) ?? build(storeDir, name, onProgress ?? (() => {}));
+  building.set(key, work);
+  return work.finally(() => building.delete(key));
+}
+
+async function build(
+  storeDir: string,
+  name: string,
+  onProgress: (progress: BuildProgress) => void,
+): Promise<StoredTemplate> {
+  const definition = await readDefinition(name);
+  const digest = digestOf(definition);
+  const target = join(templatesDir(storeDir), digest);
+  const partial = `${target}.partial`;
+  await mkdir(templatesDir(storeDir), { recursive: true, mode: 0o711 });
+  await rm(partial, { recursive: true, force: true });
+  await mkdir(partial, { mode: 0o711 });
+  try {
+    onProgress({ phase: 'start', percent: 0, message: `building ${name} from ${definition.packages.length} packages` });
+    const root = join(partial, 'rootfs');
+    await buildRootfs(definition, root, onProgress);
+    const { stdout } = await runCommand(['du', '-sb', root]);
+    const manifest: Manifest = { name, digest, bytes: Number.parseInt(stdout, 10), builtAt: new Date().toISOString() };
+    await writeFile(join(partial, 'manifest.json'), JSON.stringify(manifest));
+    await rename(partial, target); // from here on it is there, whole
+    onProgress({ phase: 'done', percent: 100, message: `${name} is ready` });
+    return { ...manifest, ready: true };
+  } catch (cause) {
+    await rm(partial, { recursive: true, force: true });
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new CasemateError('template_not_ready', `Template ${name} could not be built: ${reason}`, { cause });
+  }
+}
+
+/** Removes a built template. Sandboxes that run from it keep their files until they end. */
+export async function removeTemplate(storeDir: string, name: string): Promise<void> {
+  const { digest } = await inspectTemplate(storeDir, name);
+  await rm(join(templatesDir(storeDir), digest), { recursive: true, force: true });
+}
+

@@ -1,0 +1,133 @@
+/** The one suite that every driver passes: a driver is done when this is green, and no test knows its name. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CasemateError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
+import type { CreateOptions, RuntimeDriver, SandboxLimits, StageOptions } from './driver.ts';
+
+/** What a driver brings along; the suite itself opens no stream of its own making. */
+export interface ConformanceSubject {
+  readonly driver: RuntimeDriver;
+  /** A driver object as a restarted root process would have it: same folders, no memory of earlier calls. */
+  readonly again: () => RuntimeDriver;
+  readonly templateRoot: string;
+  readonly streamOwner: StageOptions['streamOwner'];
+  /** Makes a network namespace for `id` and answers its name. */
+  readonly makeNetwork: (id: string) => Promise<string>;
+  readonly removeNetwork: (id: string) => Promise<void>;
+  /** Says HELLO to the agent behind the stream and runs `argv`; answers its exit code and stdout. */
+  readonly runInside: (driver: RuntimeDriver, id: string, argv: readonly string[]) => Promise<{ exitCode: number; stdout: string }>;
+}
+
+const small: SandboxLimits = { cpus: 1, memoryMib: 256, diskMib: 128, pids: 256 };
+
+/** @param skip the reason why this machine cannot run the driver; printed with every skipped test. */
+export function conformance(name: string, subject: () => Promise<ConformanceSubject>, skip: string | false): void {
+  describe(`runtime ${name}`, { skip }, () => {
+    const withSandbox = async (work: (subject: ConformanceSubject, id: string) => Promise<void>): Promise<void> => {
+      const made = await subject();
+      const id = newId();
+      const networkNamespace = await made.makeNetwork(id);
+      try {
+        await made.driver.prepare(made.templateRoot);
+        await made.driver.stage({ id, limits: small, streamOwner: made.streamOwner });
+        const create: CreateOptions = {
+          id,
+          templateRoot: made.templateRoot,
+          limits: small,
+          stagedLimits: small,
+          networkNamespace,
+          hostname: 'sandbox',
+        };
+        await made.driver.create(create);
+        await work(made, id);
+      } finally {
+        await made.driver.destroy(id);
+        await made.removeNetwork(id);
+        assert.deepEqual((await made.driver.leftovers()).filter((left) => left === id), []);
+      }
+    };
+
+    it('says what it is by starting a real sandbox', async () => {
+      const probe = await (await subject()).driver.probe();
+      assert.equal(probe.available, true, JSON.stringify(probe));
+    });
+
+    it('starts a sandbox whose agent answers and runs programs', () =>
+      withSandbox(async ({ driver, runInside }, id) => {
+        const ran = await runInside(driver, id, ['/bin/echo', 'from inside']);
+        assert.deepEqual(ran, { exitCode: 0, stdout: 'from inside\n' });
+        const inspection = await driver.inspect(id);
+        assert.equal(inspection.state, 'running');
+        assert.ok(inspection.memoryBytes > 0 && inspection.pids > 0, JSON.stringify(inspection));
+      }));
+
+    it('is found again by a driver that remembers nothing', () =>
+      withSandbox(async ({ again, runInside }, id) => {
+        const second = again();
+        assert.equal((await second.inspect(id)).state, 'running');
+        assert.ok((await second.leftovers()).includes(id));
+        assert.equal((await runInside(second, id, ['/bin/true'])).exitCode, 0);
+      }));
+
+    it('keeps the template read-only and the layer private', () =>
+      withSandbox(async ({ driver, runInside }, id) => {
+        assert.equal((await runInside(driver, id, ['/bin/sh', '-c', 'echo mine > /usr/bin/mine && rm /bin/date'])).exitCode, 0);
+        await withSandbox(async (other, otherId) => {
+          const seen = await other.runInside(other.driver, otherId, ['/bin/sh', '-c', 'ls /usr/bin/mine; ls /bin/date']);
+          assert.equal(seen.stdout, '/bin/date\n');
+        });
+      }));
+
+    it('holds the memory limit, alone', () =>
+      withSandbox(async ({ driver, runInside }, id) => {
+        await runInside(driver, id, ['/bin/sh', '-c', 'head -c 600000000 /dev/zero | tail > /dev/null']).catch(() => {});
+        const last = await driver.inspect(id);
+        assert.ok(last.oomKills > 0 || last.state === 'gone', JSON.stringify(last));
+      }));
+
+    it('changes limits of a running sandbox where it says so', () =>
+      withSandbox(async ({ driver, runInside }, id) => {
+        const probe = await driver.probe();
+        assert.ok(probe.available);
+        if (!probe.capabilities.lateLimits.includes('diskMib')) return;
+        await driver.setLimits(id, { ...small, diskMib: 64 }, small);
+        const ran = await runInside(driver, id, ['/bin/sh', '-c', 'head -c 100000000 /dev/zero > /tmp/fill; wc -c < /tmp/fill']);
+        assert.ok(Number(ran.stdout) < 64 * 1024 * 1024, ran.stdout);
+      }));
+
+    it('pauses and resumes, or says that it cannot', () =>
+      withSandbox(async ({ driver, runInside }, id) => {
+        const probe = await driver.probe();
+        assert.ok(probe.available);
+        if (!probe.capabilities.pause) return assert.rejects(driver.pause(id), isUnsupported);
+        await driver.pause(id);
+        const before = (await driver.inspect(id)).cpuMicroseconds;
+        await sleep(300);
+        assert.ok((await driver.inspect(id)).cpuMicroseconds - before < 100_000, 'a paused sandbox uses processor time');
+        await driver.resume(id);
+        assert.equal((await runInside(driver, id, ['/bin/true'])).exitCode, 0);
+      }));
+
+    it('says what it cannot do', async () => {
+      const { driver } = await subject();
+      const probe = await driver.probe();
+      assert.ok(probe.available);
+      if (!probe.capabilities.snapshot) await assert.rejects(driver.snapshot('0'.repeat(20), '/nowhere'), isUnsupported);
+      if (probe.capabilities.fork === 'none') await assert.rejects(driver.fork('0'.repeat(20), []), isUnsupported);
+    });
+
+    it('destroys what it never saw, and twice', async () => {
+      const { driver } = await subject();
+      const id = newId();
+      await driver.destroy(id);
+      await driver.destroy(id);
+      assert.equal((await driver.inspect(id)).state, 'gone');
+    });
+  });
+}
+
+function isUnsupported(error: unknown): boolean {
+  return error instanceof CasemateError && error.code === 'unsupported';
+}

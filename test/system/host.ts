@@ -1,0 +1,91 @@
+/** What a server leaves on the host, counted from outside: processes, mounts, control groups, namespaces, files. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+export interface HostTraces {
+  readonly processes: number;
+  readonly mounts: number;
+  readonly cgroups: number;
+  readonly namespaces: number;
+  readonly sandboxFolders: number;
+  readonly journalEntries: number;
+}
+
+/** Traces of sandboxes of one data directory; all zero when nothing is left. */
+export function tracesOf(dataDir: string): HostTraces {
+  const tag = readFileSync(join(dataDir, 'instance'), 'utf8').trim();
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  return {
+    processes: processesNaming(join(dataDir, 'sandboxes')).length,
+    mounts: mounts.filter((line) => line.includes(`${dataDir}/sandboxes`)).length,
+    cgroups: countCgroups(`casemate-${tag}`),
+    namespaces: namespaces().filter((name) => name.startsWith(`cm-${tag}-`) && !name.endsWith('-gate')).length,
+    sandboxFolders: countEntries(join(dataDir, 'sandboxes')),
+    journalEntries: countEntries(join(dataDir, 'journal')),
+  };
+}
+
+function countEntries(folder: string): number {
+  return existsSync(folder) ? readdirSync(folder).length : 0;
+}
+
+function namespaces(): string[] {
+  return existsSync('/run/netns') ? readdirSync('/run/netns') : [];
+}
+
+/** Sandboxes that still have a control group, in whichever hierarchy. */
+function countCgroups(parent: string): number {
+  const found = new Set<string>();
+  for (const controller of ['', 'cpu', 'cpuacct', 'memory', 'pids']) {
+    const folder = join('/sys/fs/cgroup', controller, parent);
+    if (!existsSync(folder)) continue;
+    for (const entry of readdirSync(folder, { withFileTypes: true })) if (entry.isDirectory()) found.add(entry.name);
+  }
+  return found.size;
+}
+
+/** Ids of processes whose command line names `text`. */
+export function processesNaming(text: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .map(Number)
+    .filter((pid) => commandLine(pid).includes(text));
+}
+
+function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return ''; // it ended
+  }
+}
+
+/** Names of the processes below (and of) `pid` that run as root, runtimes' own included. */
+export function rootProcesses(pid: number): string[] {
+  const table = execFileSync('ps', ['-eo', 'pid=,ppid=,uid=,args='], { encoding: 'utf8' });
+  const rows = table
+    .trim()
+    .split('\n')
+    .map((line) => /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(.*)$/.exec(line))
+    .filter((match) => match !== null)
+    .map((match) => ({ pid: Number(match[1]), parent: Number(match[2]), uid: Number(match[3]), args: match[4] ?? '' }));
+  const family = new Set([pid]);
+  for (const row of rows) if (family.has(row.parent)) family.add(row.pid);
+  const asRoot = rows.filter((row) => row.uid === 0 && (family.has(row.pid) || row.args.startsWith('runsc-')));
+  return asRoot.map((row) => (row.pid === pid ? 'the root process' : (row.args.split(' ')[0] ?? '')));
+}
+
+/** Resident memory of a process in bytes. */
+export function residentBytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
+}
+
+/** The unprivileged server below a root process. */
+export function serverPid(rootPid: number): number {
+  const children = readFileSync(`/proc/${rootPid}/task/${rootPid}/children`, 'utf8').trim().split(' ');
+  const found = children.map(Number).find((pid) => commandLine(pid).includes('main.ts'));
+  if (found === undefined) throw new Error('the server is not running');
+  return found;
+}
