@@ -1,47 +1,78 @@
-/** The audit log in SQLite; triggers of the table refuse to change or remove an event. */
-import type { Database, Values } from './database.ts';
-import type { AuditFilter, AuditRepository, AuditRow } from './types.ts';
+/** The append-only audit log, each row chained to the one before by its hash. */
+import { createHash } from 'node:crypto';
+import type { DatabaseSync } from 'node:sqlite';
+import { decodeCursor, encodeCursor } from './cursor.ts';
+import type { AuditRow, AuditStore } from './types.ts';
 
-export class SqliteAudit implements AuditRepository {
-  readonly #database: Database;
+interface RawRow {
+  seq: number;
+  at: string;
+  tenant_id: string;
+  actor: string;
+  action: string;
+  sandbox_id: string | null;
+  detail: string;
+  hash: string;
+}
 
-  constructor(database: Database) {
-    this.#database = database;
-  }
+const firstHash = '0'.repeat(64);
 
-  append(row: AuditRow): void {
-    this.#database.run(
-      `INSERT INTO audit (seq, at, tenantId, actor, action, sandboxId, detail, hash)
-       VALUES (:seq, :at, :tenantId, :actor, :action, :sandboxId, :detail, :hash)`,
-      { ...row },
-    );
-  }
+export function auditStore(database: DatabaseSync): AuditStore {
+  const insert = database.prepare(
+    'INSERT INTO audit (at, tenant_id, actor, action, sandbox_id, detail, hash) VALUES (?, ?, ?, ?, ?, ?, ?)',
+  );
+  const newest = database.prepare('SELECT hash FROM audit ORDER BY seq DESC LIMIT 1').get() as { hash: string } | undefined;
+  const everything = database.prepare('SELECT * FROM audit ORDER BY seq');
+  let last = newest?.hash ?? firstHash;
+  return {
+    append: ({ tenantId, actor, action, sandboxId, detail }) => {
+      const row = { at: new Date().toISOString(), tenantId, actor, action, sandboxId, detail: JSON.stringify(detail) };
+      last = chained(last, row);
+      insert.run(row.at, tenantId, actor, action, sandboxId ?? null, row.detail, last);
+    },
+    list: (filter, page) => {
+      const where = ['tenant_id = ?'];
+      const values: (string | number)[] = [filter.tenantId];
+      if (filter.sandboxId !== undefined) where.push('sandbox_id = ?') && values.push(filter.sandboxId);
+      if (filter.action !== undefined) where.push('action = ?') && values.push(filter.action);
+      if (page.cursor !== undefined) where.push('seq < ?') && values.push(...decodeCursor(page.cursor, 1));
+      const sql = `SELECT * FROM audit WHERE ${where.join(' AND ')} ORDER BY seq DESC LIMIT ?`;
+      const rows = database.prepare(sql).all(...values, page.limit + 1) as unknown as RawRow[];
+      const items = rows.slice(0, page.limit).map(rowOf);
+      const oldest = items.at(-1);
+      if (rows.length <= page.limit || oldest === undefined) return { items };
+      return { items, nextCursor: encodeCursor([oldest.seq]) };
+    },
+    firstBroken: () => {
+      let before = firstHash;
+      for (const raw of everything.iterate() as Iterable<RawRow>) {
+        const { at, tenant_id: tenantId, actor, action, detail } = raw;
+        const expected = chained(before, { at, tenantId, actor, action, sandboxId: raw.sandbox_id ?? undefined, detail });
+        if (expected !== raw.hash) return raw.seq;
+        before = raw.hash;
+      }
+      return undefined;
+    },
+  };
+}
 
-  last(): AuditRow | undefined {
-    return this.#database.get<AuditRow>('SELECT * FROM audit ORDER BY seq DESC LIMIT 1');
-  }
+function chained(
+  before: string,
+  row: { at: string; tenantId: string; actor: string; action: string; sandboxId: string | undefined; detail: string },
+): string {
+  const text = JSON.stringify([before, row.at, row.tenantId, row.actor, row.action, row.sandboxId ?? null, row.detail]);
+  return createHash('sha256').update(text).digest('hex');
+}
 
-  list(filter: AuditFilter): AuditRow[] {
-    const values: Values = { limit: filter.limit };
-    const conditions: string[] = [];
-    for (const column of ['tenantId', 'sandboxId', 'action'] as const) {
-      const value = filter[column];
-      if (value === undefined) continue;
-      conditions.push(`${column} = :${column}`);
-      values[column] = value;
-    }
-    if (filter.beforeSeq !== undefined) {
-      conditions.push('seq < :beforeSeq');
-      values.beforeSeq = filter.beforeSeq;
-    }
-    const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
-    return this.#database.all<AuditRow>(
-      `SELECT * FROM audit ${where} ORDER BY seq DESC LIMIT :limit`,
-      values,
-    );
-  }
-
-  all(): IterableIterator<AuditRow> {
-    return this.#database.iterate<AuditRow>('SELECT * FROM audit ORDER BY seq');
-  }
+function rowOf(raw: RawRow): AuditRow {
+  return {
+    seq: raw.seq,
+    at: raw.at,
+    tenantId: raw.tenant_id,
+    actor: raw.actor,
+    action: raw.action,
+    ...(raw.sandbox_id === null ? {} : { sandboxId: raw.sandbox_id }),
+    detail: JSON.parse(raw.detail) as Record<string, unknown>,
+    hash: raw.hash,
+  };
 }

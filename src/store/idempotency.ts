@@ -1,37 +1,23 @@
-/** Rows of idempotency keys in SQLite: which sandbox a key of a tenant stands for. */
-import type { Database } from './database.ts';
-import type { IdempotencyRepository, IdempotencyRow } from './types.ts';
+/** Which create request an Idempotency-Key stood for, and what came of it. */
+import type { DatabaseSync } from 'node:sqlite';
+import type { IdempotencyStore } from './types.ts';
 
-export class SqliteIdempotency implements IdempotencyRepository {
-  readonly #database: Database;
-
-  constructor(database: Database) {
-    this.#database = database;
-  }
-
-  insert(row: IdempotencyRow): void {
-    this.#database.run(
-      `INSERT INTO idempotency (tenantId, key, bodyHash, sandboxId, createdAt)
-       VALUES (:tenantId, :key, :bodyHash, :sandboxId, :createdAt)`,
-      { ...row },
-    );
-  }
-
-  get(tenantId: string, key: string): IdempotencyRow | undefined {
-    return this.#database.get<IdempotencyRow>(
-      'SELECT * FROM idempotency WHERE tenantId = :tenantId AND key = :key',
-      {
-        tenantId,
-        key,
-      },
-    );
-  }
-
-  releaseSandbox(sandboxId: string): void {
-    this.#database.run('DELETE FROM idempotency WHERE sandboxId = :sandboxId', { sandboxId });
-  }
-
-  removeOlderThan(createdAt: number): void {
-    this.#database.run('DELETE FROM idempotency WHERE createdAt < :createdAt', { createdAt });
-  }
+export function idempotencyStore(database: DatabaseSync): IdempotencyStore {
+  const find = database.prepare('SELECT body_sha256, sandbox_id FROM idempotency WHERE tenant_id = ? AND key = ?');
+  const put = database.prepare(
+    'INSERT OR REPLACE INTO idempotency (tenant_id, key, body_sha256, sandbox_id, created_at) VALUES (?, ?, ?, ?, ?)',
+  );
+  const remove = database.prepare('DELETE FROM idempotency WHERE tenant_id = ? AND key = ?');
+  const sweep = database.prepare('DELETE FROM idempotency WHERE sandbox_id IS NULL OR created_at < ?');
+  return {
+    find: (tenantId, key) => {
+      const row = find.get(tenantId, key) as { body_sha256: string; sandbox_id: string | null } | undefined;
+      if (row === undefined) return undefined;
+      return { bodySha256: row.body_sha256, ...(row.sandbox_id === null ? {} : { sandboxId: row.sandbox_id }) };
+    },
+    put: (tenantId, key, row) =>
+      void put.run(tenantId, key, row.bodySha256, row.sandboxId ?? null, new Date().toISOString()),
+    remove: (tenantId, key) => void remove.run(tenantId, key),
+    sweep: (before) => void sweep.run(before),
+  };
 }

@@ -1,45 +1,41 @@
-/** Rows of API keys in SQLite; only hashes of their secrets are kept. */
-import type { Database } from './database.ts';
-import type { KeyRepository, KeyRow } from './types.ts';
+/** Tenants and their API keys; only the hash of a key's secret is stored. */
+import type { DatabaseSync } from 'node:sqlite';
+import type { KeyRow, KeyStore, TenantStore } from './types.ts';
 
-export class SqliteKeys implements KeyRepository {
-  readonly #database: Database;
+export function tenantStore(database: DatabaseSync): TenantStore {
+  const insert = database.prepare('INSERT OR IGNORE INTO tenants (id, created_at) VALUES (?, ?)');
+  const find = database.prepare('SELECT id FROM tenants WHERE id = ?');
+  return {
+    ensure: (id) => void insert.run(id, new Date().toISOString()),
+    exists: (id) => find.get(id) !== undefined,
+  };
+}
 
-  constructor(database: Database) {
-    this.#database = database;
-  }
+export function keyStore(database: DatabaseSync): KeyStore {
+  const columns = 'id, tenant_id, name, scope, created_at';
+  const insert = database.prepare(`INSERT INTO keys (${columns}, secret_sha256) VALUES (?, ?, ?, ?, ?, ?)`);
+  const bySecret = database.prepare(`SELECT ${columns} FROM keys WHERE secret_sha256 = ?`);
+  const byId = database.prepare(`SELECT ${columns} FROM keys WHERE id = ?`);
+  const all = database.prepare(`SELECT ${columns} FROM keys ORDER BY created_at, id`);
+  const ofTenant = database.prepare(`SELECT ${columns} FROM keys WHERE tenant_id = ? ORDER BY created_at, id`);
+  const remove = database.prepare('DELETE FROM keys WHERE id = ?');
+  const count = database.prepare('SELECT count(*) AS n FROM keys');
+  return {
+    insert: (key, secretSha256) =>
+      void insert.run(key.id, key.tenantId, key.name, key.scope, key.createdAt, secretSha256),
+    findBySecret: (secretSha256) => keyOf(bySecret.get(secretSha256)),
+    find: (id) => keyOf(byId.get(id)),
+    list: (tenantId) => {
+      const rows = tenantId === undefined ? all.all() : ofTenant.all(tenantId);
+      return rows.map(keyOf).filter((row) => row !== undefined);
+    },
+    remove: (id) => void remove.run(id),
+    count: () => Number((count.get() as { n: number }).n),
+  };
+}
 
-  insert(row: KeyRow): void {
-    this.#database.run(
-      `INSERT INTO keys (id, tenantId, name, scope, secretHash, createdAt)
-       VALUES (:id, :tenantId, :name, :scope, :secretHash, :createdAt)`,
-      { ...row },
-    );
-  }
-
-  get(id: string): KeyRow | undefined {
-    return this.#database.get<KeyRow>('SELECT * FROM keys WHERE id = :id', { id });
-  }
-
-  byHash(secretHash: string): KeyRow | undefined {
-    return this.#database.get<KeyRow>('SELECT * FROM keys WHERE secretHash = :secretHash', { secretHash });
-  }
-
-  list(tenantId: string | undefined): KeyRow[] {
-    return this.#database.all<KeyRow>(
-      'SELECT * FROM keys WHERE :tenantId IS NULL OR tenantId = :tenantId ORDER BY createdAt, id',
-      { tenantId: tenantId ?? null },
-    );
-  }
-
-  countAdmins(): number {
-    return (
-      this.#database.get<{ count: number }>("SELECT count(*) AS count FROM keys WHERE scope = 'admin'")
-        ?.count ?? 0
-    );
-  }
-
-  remove(id: string): void {
-    this.#database.run('DELETE FROM keys WHERE id = :id', { id });
-  }
+function keyOf(row: unknown): KeyRow | undefined {
+  if (row === undefined) return undefined;
+  const { id, tenant_id, name, scope, created_at } = row as Record<string, string>;
+  return { id: id ?? '', tenantId: tenant_id ?? '', name: name ?? '', scope: scope ?? '', createdAt: created_at ?? '' };
 }

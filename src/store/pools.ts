@@ -1,23 +1,12 @@
-/** Rows of pool sizes in SQLite, so that they outlive a restart. */
-import type { Database } from './database.ts';
-import type { PoolRepository, PoolRow } from './types.ts';
+/** Pool sizes that somebody set through the API, so that a restart keeps them. */
+import type { DatabaseSync } from 'node:sqlite';
+import type { PoolRow, PoolStore } from './types.ts';
 
-export class SqlitePools implements PoolRepository {
-  readonly #database: Database;
-
-  constructor(database: Database) {
-    this.#database = database;
-  }
-
-  set(row: PoolRow): void {
-    this.#database.run(
-      `INSERT INTO pools (template, runtime, tenantId, size) VALUES (:template, :runtime, :tenantId, :size)
-       ON CONFLICT (template, runtime) DO UPDATE SET size = excluded.size, tenantId = excluded.tenantId`,
-      { ...row },
-    );
-  }
-
-  list(): PoolRow[] {
-    return this.#database.all<PoolRow>('SELECT * FROM pools ORDER BY template, runtime');
-  }
+export function poolStore(database: DatabaseSync): PoolStore {
+  const put = database.prepare('INSERT OR REPLACE INTO pools (template, runtime, tenant_id, size) VALUES (?, ?, ?, ?)');
+  const list = database.prepare('SELECT template, runtime, size FROM pools ORDER BY template, runtime');
+  return {
+    put: (tenantId, row) => void put.run(row.template, row.runtime, tenantId, row.size),
+    list: () => list.all() as unknown as PoolRow[],
+  };
 }

@@ -1,14 +1,16 @@
-/**
- * What control keeps: one repository per aggregate. SQLite fills it in this process.
- *
- * The methods are synchronous on purpose: a sandbox's row has to be on disk inside the node's `onTaken`, before anything
- * of the tenant touches the sandbox, and an insert takes less time than a turn of the event loop. A store that is
- * reached over a network takes the same methods as promises; that change is made where `onTaken` is.
- *
- * Every row carries its tenant. Nothing here checks who asks: control's `Access` does, in one place.
- */
+/** What control stores, behind interfaces that SQLite fills today; synchronous, because a row has to be there at once. */
+
+export interface KeyRow {
+  readonly id: string;
+  readonly tenantId: string;
+  readonly name: string;
+  /** `admin`, `tenant` or `sandbox:<id>`. */
+  readonly scope: string;
+  readonly createdAt: string;
+}
 
 export type SandboxState = 'starting' | 'running' | 'paused' | 'ending' | 'ended';
+
 export type EndReason =
   | 'killed'
   | 'time_limit'
@@ -19,154 +21,127 @@ export type EndReason =
   | 'protocol'
   | 'failed'
   | 'lost';
-export type Isolation = 'application-kernel' | 'virtual-machine' | 'none';
 
-/** Times are milliseconds since 1970. */
 export interface SandboxRow {
   readonly id: string;
   readonly tenantId: string;
-  readonly workspaceId: string | null;
-  readonly functionId: string | null;
+  readonly workspaceId?: string;
+  readonly functionId?: string;
   readonly template: string;
   readonly runtime: string;
-  readonly isolation: Isolation | null;
-  readonly source: 'warm' | 'cold' | null;
+  readonly isolation: string;
   readonly state: SandboxState;
-  readonly endReason: EndReason | null;
-  readonly createdAt: number;
-  readonly startedAt: number | null;
-  readonly endsAt: number;
-  readonly endedAt: number | null;
-  readonly idleTimeoutMs: number | null;
+  readonly endReason?: EndReason;
+  readonly createdAt: string;
+  readonly startedAt?: string;
+  readonly endsAt: string;
+  readonly endedAt?: string;
+  readonly idleTimeoutMs?: number;
   readonly metadata: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
-  readonly limits: {
-    readonly cpus: number;
-    readonly memoryMib: number;
-    readonly diskMib: number;
-    readonly pids: number;
-  };
+  readonly limits: { readonly cpus: number; readonly memoryMib: number; readonly diskMib: number; readonly pids: number };
   readonly user: string;
   readonly hostname: string;
+  readonly source?: 'warm' | 'cold';
 }
-
-/** What changes when a sandbox goes from one state to the next. */
-export type SandboxChange = Partial<
-  Pick<SandboxRow, 'isolation' | 'source' | 'endReason' | 'startedAt' | 'endsAt' | 'endedAt'>
->;
 
 export interface SandboxFilter {
-  /** Absent for an admin, who sees all. */
-  readonly tenantId?: string;
-  /** Only this one; for keys of one sandbox. */
-  readonly id?: string;
-  readonly states: readonly SandboxState[];
-  readonly metadata: readonly (readonly [key: string, value: string])[];
-  readonly labels: readonly (readonly [key: string, value: string])[];
-  /** Only rows older than this one. */
-  readonly before?: { readonly createdAt: number; readonly id: string };
-  readonly limit: number;
-}
-
-export interface SandboxRepository {
-  insert(row: SandboxRow): void;
-  get(id: string): SandboxRow | undefined;
-  /** Newest first. */
-  list(filter: SandboxFilter): SandboxRow[];
-  notEnded(): SandboxRow[];
-  /** Changes state and fields in one step, only where the state is one of `from`. @returns whether it did. */
-  move(id: string, from: readonly SandboxState[], to: SandboxState, change: SandboxChange): boolean;
-  setEndsAt(id: string, endsAt: number): void;
-}
-
-export interface TenantRepository {
-  ensure(id: string, createdAt: number): void;
-}
-
-export interface KeyRow {
-  readonly id: string;
   readonly tenantId: string;
-  readonly name: string;
-  /** `admin`, `tenant` or `sandbox:<id>`. */
-  readonly scope: string;
-  readonly secretHash: string;
-  readonly createdAt: number;
+  readonly states?: readonly SandboxState[];
+  readonly id?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
-export interface KeyRepository {
-  insert(row: KeyRow): void;
-  get(id: string): KeyRow | undefined;
-  byHash(secretHash: string): KeyRow | undefined;
-  list(tenantId: string | undefined): KeyRow[];
-  countAdmins(): number;
+export interface Page<Item> {
+  readonly items: readonly Item[];
+  readonly nextCursor?: string;
+}
+
+export interface PageRequest {
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
+export interface AuditRow {
+  readonly seq: number;
+  readonly at: string;
+  readonly tenantId: string;
+  readonly actor: string;
+  readonly action: string;
+  readonly sandboxId?: string;
+  readonly detail: Readonly<Record<string, unknown>>;
+  /** SHA-256 over the hash before and this row: a row that is changed or taken out breaks the chain. */
+  readonly hash: string;
+}
+
+export interface AuditFilter {
+  readonly tenantId: string;
+  readonly sandboxId?: string;
+  readonly action?: string;
+}
+
+export interface TenantStore {
+  ensure(id: string): void;
+  exists(id: string): boolean;
+}
+
+export interface KeyStore {
+  insert(key: KeyRow, secretSha256: string): void;
+  findBySecret(secretSha256: string): KeyRow | undefined;
+  /** Keys of one tenant, or of all of them. */
+  list(tenantId?: string): readonly KeyRow[];
+  find(id: string): KeyRow | undefined;
   remove(id: string): void;
+  count(): number;
+}
+
+export interface SandboxStore {
+  insert(row: SandboxRow): void;
+  update(row: SandboxRow): void;
+  find(id: string): SandboxRow | undefined;
+  list(filter: SandboxFilter, page: PageRequest): Page<SandboxRow>;
+  /** Rows of all tenants in one of these states. */
+  inStates(states: readonly SandboxState[]): readonly SandboxRow[];
 }
 
 export interface IdempotencyRow {
-  readonly tenantId: string;
-  readonly key: string;
-  readonly bodyHash: string;
-  readonly sandboxId: string;
-  readonly createdAt: number;
+  readonly bodySha256: string;
+  readonly sandboxId?: string;
 }
 
-export interface IdempotencyRepository {
-  insert(row: IdempotencyRow): void;
-  get(tenantId: string, key: string): IdempotencyRow | undefined;
-  releaseSandbox(sandboxId: string): void;
-  removeOlderThan(createdAt: number): void;
+export interface IdempotencyStore {
+  find(tenantId: string, key: string): IdempotencyRow | undefined;
+  put(tenantId: string, key: string, row: IdempotencyRow): void;
+  remove(tenantId: string, key: string): void;
+  /** Forgets keys whose create was never finished, and those older than `before`. */
+  sweep(before: string): void;
+}
+
+export interface AuditStore {
+  append(event: Omit<AuditRow, 'seq' | 'hash' | 'at'>): void;
+  list(filter: AuditFilter, page: PageRequest): Page<AuditRow>;
+  /** The first row whose hash does not follow from the one before; undefined when the chain is whole. */
+  firstBroken(): number | undefined;
 }
 
 export interface PoolRow {
   readonly template: string;
   readonly runtime: string;
-  readonly tenantId: string;
   readonly size: number;
 }
 
-export interface PoolRepository {
-  set(row: PoolRow): void;
-  list(): PoolRow[];
-}
-
-export interface AuditRow {
-  readonly seq: number;
-  readonly at: number;
-  readonly tenantId: string;
-  readonly actor: string;
-  readonly action: string;
-  readonly sandboxId: string | null;
-  /** Canonical JSON. */
-  readonly detail: string;
-  readonly hash: string;
-}
-
-export interface AuditFilter {
-  readonly tenantId?: string;
-  readonly sandboxId?: string;
-  readonly action?: string;
-  readonly beforeSeq?: number;
-  readonly limit: number;
-}
-
-/** Append-only: there is no method that changes or removes. */
-export interface AuditRepository {
-  append(row: AuditRow): void;
-  last(): AuditRow | undefined;
-  /** Newest first. */
-  list(filter: AuditFilter): AuditRow[];
-  /** Oldest first, all of it; for checking the chain. */
-  all(): IterableIterator<AuditRow>;
+export interface PoolStore {
+  put(tenantId: string, row: PoolRow): void;
+  list(): readonly PoolRow[];
 }
 
 export interface Store {
-  readonly tenants: TenantRepository;
-  readonly keys: KeyRepository;
-  readonly sandboxes: SandboxRepository;
-  readonly idempotency: IdempotencyRepository;
-  readonly pools: PoolRepository;
-  readonly audit: AuditRepository;
-  /** All of `work` or nothing of it; may be nested. */
-  transaction<Result>(work: () => Result): Result;
+  readonly tenants: TenantStore;
+  readonly keys: KeyStore;
+  readonly sandboxes: SandboxStore;
+  readonly idempotency: IdempotencyStore;
+  readonly audit: AuditStore;
+  readonly pools: PoolStore;
   close(): void;
 }

@@ -1,0 +1,272 @@
+/** The core API that every gateway calls: one method a request, each with who asks for it. */
+import { CasemateError } from '../base/errors.ts';
+import { newId, newKeySecret } from '../base/ids.ts';
+import type { Log } from '../base/log.ts';
+import type { ExecStartParams, ExecStream, GuestExec } from '../guest/types.ts';
+import type { BuildProgress, LiveSandbox, PoolStatus, RuntimeInfo, SandboxNode, TemplateInfo } from '../node/types.ts';
+import type { AuditFilter, AuditRow, KeyRow, Page, PageRequest, SandboxRow, Store } from '../store/types.ts';
+import { authenticate, hashSecret, needAdmin, needTenant, type Principal, sandboxFor } from './access.ts';
+import type { Clock } from './clock.ts';
+import { type AuditAction, Recorder } from './recorder.ts';
+import { Sandboxes } from './sandboxes.ts';
+
+export interface CoreOptions {
+  readonly store: Store;
+  readonly node: SandboxNode;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The tenant that a fresh server starts with. */
+const firstTenant = 'default';
+
+export interface SandboxMetrics {
+  readonly at: string;
+  readonly memoryBytes: number;
+  readonly memoryLimitBytes: number;
+  readonly cpuMicroseconds: number;
+  readonly diskBytes: number;
+  readonly diskLimitBytes: number;
+  readonly pids: number;
+  readonly processes: number;
+  readonly uptimeMs: number;
+}
+
+export class Core {
+  readonly sandboxes: Sandboxes;
+  readonly #options: CoreOptions;
+  readonly #recorder: Recorder;
+
+  constructor(options: CoreOptions) {
+    this.#options = options;
+    this.#recorder = new Recorder(options.store);
+    this.sandboxes = new Sandboxes({ ...options, recorder: this.#recorder });
+  }
+
+  async start(): Promise<void> {
+    for (const { template, runtime, size } of this.#options.store.pools.list()) {
+      this.#options.node.setPool(template, runtime, size);
+    }
+    await this.sandboxes.reconcile();
+  }
+
+  async stop(): Promise<void> {
+    this.sandboxes.stop();
+    await this.#options.node.stop();
+    this.#options.store.close();
+  }
+
+  /** Makes the first tenant and an admin key where there is no key yet; answers the key's text, this once. */
+  bootstrapKey(): string | undefined {
+    const { store } = this.#options;
+    store.tenants.ensure(firstTenant);
+    if (store.keys.count() > 0) return undefined;
+    return this.#makeKey(firstTenant, 'first key', 'admin').key;
+  }
+
+  #makeKey(tenantId: string, name: string, scope: string): KeyRow & { key: string } {
+    const secret = newKeySecret();
+    const row: KeyRow = { id: newId(), tenantId, name, scope, createdAt: new Date(this.#options.clock.now()).toISOString() };
+    this.#options.store.keys.insert(row, hashSecret(secret));
+    return { ...row, key: `casemate_${secret}` };
+  }
+
+  /** @throws CasemateError `unauthenticated` */
+  authenticate(keyText: string | undefined): Principal {
+    return authenticate(this.#options.store, keyText);
+  }
+
+  /** Does something with a running sandbox's guest and records it; the sandbox counts as used meanwhile. */
+  async withGuest<Result>(
+    principal: Principal,
+    id: string,
+    record: { action: AuditAction; detail: Record<string, unknown> } | undefined,
+    work: (guest: LiveSandbox['guest']) => Promise<Result>,
+  ): Promise<Result> {
+    const { live, done } = this.sandboxes.use(principal, id);
+    if (record !== undefined) this.#recorder.did(principal, record.action, id, record.detail);
+    try {
+      return await work(live.guest);
+    } finally {
+      done();
+    }
+  }
+
+  /** Like `withGuest`, for something that goes on after the answer: the use ends when `ended` resolves. */
+  async withGuestStream<Result>(
+    principal: Principal,
+    id: string,
+    record: { action: AuditAction; detail: Record<string, unknown> },
+    work: (guest: LiveSandbox['guest']) => Promise<{ result: Result; ended: Promise<unknown> }>,
+  ): Promise<Result> {
+    const { live, done } = this.sandboxes.use(principal, id);
+    this.#recorder.did(principal, record.action, id, record.detail);
+    try {
+      const { result, ended } = await work(live.guest);
+      ended.then(done, done);
+      return result;
+    } catch (error) {
+      done();
+      throw error;
+    }
+  }
+
+  startExec(
+    principal: Principal,
+    id: string,
+    params: Omit<ExecStartParams, 'execId'>,
+    signal?: AbortSignal,
+  ): Promise<{ execId: string; stream: ExecStream }> {
+    const execId = newId();
+    const { argv, command, user, cwd } = params;
+    const detail = { execId, ...(argv ? { argv } : { command }), ...(user ? { user } : {}), ...(cwd ? { cwd } : {}) };
+    return this.withGuestStream(principal, id, { action: 'exec.start', detail }, async (guest) => {
+      const stream = await guest.execStart({ ...params, execId }, signal === undefined ? {} : { signal });
+      return { result: { execId, stream }, ended: stream.exited };
+    });
+  }
+
+  attachExec(
+    principal: Principal,
+    id: string,
+    execId: string,
+    options: { follow: boolean; signal?: AbortSignal },
+  ): Promise<ExecStream> {
+    return this.withGuestStream(principal, id, { action: 'exec.attach', detail: { execId } }, async (guest) => {
+      const stream = await guest.execAttach(execId, options);
+      return { result: stream, ended: stream.exited };
+    });
+  }
+
+  async listExecs(principal: Principal, id: string): Promise<GuestExec[]> {
+    return this.withGuest(principal, id, undefined, (guest) => guest.execList());
+  }
+
+  /** @throws CasemateError `exec_not_found` */
+  async getExec(principal: Principal, id: string, execId: string): Promise<GuestExec> {
+    const found = (await this.listExecs(principal, id)).find((exec) => exec.execId === execId);
+    if (found === undefined) throw new CasemateError('exec_not_found', `There is no exec ${execId}.`);
+    return found;
+  }
+
+  async metrics(principal: Principal, id: string): Promise<SandboxMetrics> {
+    const { live, row, done } = this.sandboxes.use(principal, id);
+    try {
+      const [outside, inside] = await Promise.all([this.#options.node.inspect(id), live.guest.metrics()]);
+      return {
+        at: new Date(this.#options.clock.now()).toISOString(),
+        memoryBytes: outside.memoryBytes,
+        memoryLimitBytes: row.limits.memoryMib * 1024 * 1024,
+        cpuMicroseconds: outside.cpuMicroseconds,
+        diskBytes: outside.diskBytes,
+        diskLimitBytes: row.limits.diskMib * 1024 * 1024,
+        pids: outside.pids,
+        processes: inside.processes,
+        uptimeMs: inside.uptimeMs,
+      };
+    } finally {
+      done();
+    }
+  }
+
+  runtimes(): Promise<readonly RuntimeInfo[]> {
+    return this.#options.node.runtimes();
+  }
+
+  templates(): Promise<readonly TemplateInfo[]> {
+    return this.#options.node.templates();
+  }
+
+  async buildTemplate(
+    principal: Principal,
+    name: string,
+    onProgress: (progress: BuildProgress) => void,
+  ): Promise<TemplateInfo> {
+    needAdmin(principal);
+    this.#recorder.did(principal, 'template.build', undefined, { template: name });
+    return this.#options.node.buildTemplate(name, onProgress);
+  }
+
+  async removeTemplate(principal: Principal, name: string): Promise<void> {
+    needAdmin(principal);
+    await this.#options.node.removeTemplate(name);
+    this.#recorder.did(principal, 'template.remove', undefined, { template: name });
+  }
+
+  pools(principal: Principal): readonly PoolStatus[] {
+    needAdmin(principal);
+    return this.#options.node.pools();
+  }
+
+  /** @throws CasemateError `not_found` for a template that does not exist */
+  async setPool(principal: Principal, template: string, runtime: string, size: number): Promise<PoolStatus> {
+    needAdmin(principal);
+    const known = (await this.templates()).some((candidate) => candidate.name === template);
+    if (!known) throw new CasemateError('not_found', `There is no template ${template}.`);
+    if (!(await this.runtimes()).some((candidate) => candidate.name === runtime)) {
+      throw new CasemateError('runtime_unavailable', `There is no runtime ${runtime}.`);
+    }
+    this.#options.node.setPool(template, runtime, size);
+    this.#options.store.pools.put(principal.tenantId, { template, runtime, size });
+    this.#recorder.did(principal, 'pool.set', undefined, { template, runtime, size });
+    const status = this.#options.node.pools().find((pool) => pool.template === template && pool.runtime === runtime);
+    return status ?? { template, runtime, size, ready: 0, starting: 0 };
+  }
+
+  listKeys(principal: Principal): readonly KeyRow[] {
+    needTenant(principal);
+    return this.#options.store.keys.list(principal.scope === 'admin' ? undefined : principal.tenantId);
+  }
+
+  /** Admins make any key; tenant keys make keys for one sandbox of their own. */
+  createKey(
+    principal: Principal,
+    request: { name: string; scope: string; tenantId?: string },
+  ): KeyRow & { key: string } {
+    needTenant(principal);
+    const tenantId = request.tenantId ?? principal.tenantId;
+    if (!request.scope.startsWith('sandbox:') || tenantId !== principal.tenantId) needAdmin(principal);
+    if (request.scope.startsWith('sandbox:')) {
+      sandboxFor(this.#options.store, { ...principal, tenantId }, request.scope.slice('sandbox:'.length));
+    }
+    this.#options.store.tenants.ensure(tenantId);
+    const made = this.#makeKey(tenantId, request.name, request.scope);
+    this.#recorder.did(principal, 'key.create', undefined, { keyId: made.id, scope: made.scope, tenantId });
+    return made;
+  }
+
+  removeKey(principal: Principal, id: string): void {
+    needTenant(principal);
+    const key = this.#options.store.keys.find(id);
+    if (key === undefined || (principal.scope !== 'admin' && key.tenantId !== principal.tenantId)) {
+      throw new CasemateError('not_found', `There is no key ${id}.`);
+    }
+    if (principal.scope !== 'admin' && !key.scope.startsWith('sandbox:')) needAdmin(principal);
+    this.#options.store.keys.remove(id);
+    this.#recorder.did(principal, 'key.remove', undefined, { keyId: id });
+  }
+
+  audit(principal: Principal, filter: Omit<AuditFilter, 'tenantId'>, page: PageRequest): Page<AuditRow> {
+    needTenant(principal);
+    return this.#options.store.audit.list({ ...filter, tenantId: principal.tenantId }, page);
+  }
+
+  /** A key that does not exist, or a call that its scope does not cover. */
+  recordAuthDenied(route: string, principal?: Principal): void {
+    const detail = { route };
+    if (principal === undefined) this.#recorder.happened(firstTenant, 'auth.denied', undefined, detail);
+    else this.#recorder.did(principal, 'auth.denied', undefined, detail);
+  }
+
+  /** A place that a sandbox tried to reach. */
+  recordDenied(refusal: { id: string; address: string; protocol: string; port: number }): void {
+    const row: SandboxRow | undefined = this.#options.store.sandboxes.find(refusal.id);
+    if (row === undefined) return;
+    const { address, protocol, port } = refusal;
+    this.#recorder.happened(row.tenantId, 'network.denied', row.id, { address, protocol, port });
+  }
+}
+
+export function createCore(options: CoreOptions): Core {
+  return new Core(options);
+}

@@ -1,0 +1,265 @@
+/** Sandbox life: create, find, extend, end; and putting the rows right after a restart. */
+import { createHash } from 'node:crypto';
+import { CasemateError } from '../base/errors.ts';
+import { limits as bounds } from '../base/limits.ts';
+import type { Log } from '../base/log.ts';
+import type { GoneReason, LiveSandbox, SandboxNode } from '../node/types.ts';
+import type { SandboxLimits } from '../runtime/driver.ts';
+import type { EndReason, Page, PageRequest, SandboxFilter, SandboxRow, Store } from '../store/types.ts';
+import { confinedTo, needTenant, type Principal, sandboxFor } from './access.ts';
+import type { Clock } from './clock.ts';
+import { Reaper } from './reaper.ts';
+import type { Recorder } from './recorder.ts';
+import { advance, refusalOf } from './state.ts';
+
+export interface CreateRequest {
+  readonly template?: string;
+  readonly runtime?: string;
+  readonly timeoutMs?: number;
+  readonly idleTimeoutMs?: number;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly limits?: Partial<SandboxLimits>;
+  readonly user?: string;
+  readonly hostname?: string;
+}
+
+export interface SandboxesOptions {
+  readonly store: Store;
+  readonly node: SandboxNode;
+  readonly clock: Clock;
+  readonly recorder: Recorder;
+  readonly log: Log;
+}
+
+const idempotencyKeptMs = 24 * 3_600_000;
+
+export class Sandboxes {
+  readonly #options: SandboxesOptions;
+  readonly #reaper: Reaper;
+  /** Creates under way, by tenant and Idempotency-Key: callers with the same key wait for the same answer. */
+  readonly #creating = new Map<string, Promise<SandboxRow>>();
+
+  constructor(options: SandboxesOptions) {
+    this.#options = options;
+    this.#reaper = new Reaper(options.clock, (id, reason) => void this.#endById(id, reason));
+    options.node.onGone((id, why) => this.#gone(id, why));
+  }
+
+  /** Puts rows and reality in agreement: what runs is adopted, what is half-made is ended. */
+  async reconcile(): Promise<void> {
+    const { store, node, clock, log } = this.#options;
+    const survivors = new Set(node.survivors());
+    store.idempotency.sweep(new Date(clock.now() - idempotencyKeptMs).toISOString());
+    let adopted = 0;
+    for (const row of store.sandboxes.inStates(['starting', 'running', 'paused', 'ending'])) {
+      const survives = survivors.delete(row.id);
+      if (row.state === 'running' && survives && (await this.#adopt(row))) adopted += 1;
+      else await this.#finish(row, row.state === 'starting' ? 'failed' : (row.endReason ?? 'lost'));
+    }
+    for (const id of survivors) await node.adoptIntoPool(id);
+    log.info('adopted', { adopted, unclaimed: survivors.size });
+  }
+
+  async #adopt(row: SandboxRow): Promise<boolean> {
+    try {
+      await this.#options.node.adopt(row.id);
+      this.#reaper.watch(row.id, Date.parse(row.endsAt), row.idleTimeoutMs);
+      return true;
+    } catch (error) {
+      this.#options.log.warn('not_adopted', { id: row.id, reason: String(error) });
+      return false;
+    }
+  }
+
+  /** @throws CasemateError `no_capacity`, `template_not_ready`, `runtime_unavailable`, `idempotency_conflict` */
+  async create(principal: Principal, request: CreateRequest, idempotencyKey?: string): Promise<SandboxRow> {
+    needTenant(principal);
+    if (idempotencyKey === undefined) return this.#create(principal, request);
+    const { store } = this.#options;
+    const bodySha256 = createHash('sha256').update(JSON.stringify(sorted(request))).digest('hex');
+    const known = store.idempotency.find(principal.tenantId, idempotencyKey);
+    if (known !== undefined && known.bodySha256 !== bodySha256) {
+      throw new CasemateError('idempotency_conflict', 'This Idempotency-Key was used with another request body.');
+    }
+    const waiting = this.#creating.get(`${principal.tenantId} ${idempotencyKey}`);
+    if (waiting !== undefined) return waiting;
+    const earlier = known?.sandboxId === undefined ? undefined : store.sandboxes.find(known.sandboxId);
+    if (earlier !== undefined) return earlier;
+    return this.#createOnce(principal, request, idempotencyKey, bodySha256);
+  }
+
+  #createOnce(principal: Principal, request: CreateRequest, key: string, bodySha256: string): Promise<SandboxRow> {
+    const { idempotency } = this.#options.store;
+    const { tenantId } = principal;
+    idempotency.put(tenantId, key, { bodySha256 });
+    const work = this.#create(principal, request)
+      .then((row) => {
+        idempotency.put(tenantId, key, { bodySha256, sandboxId: row.id });
+        return row;
+      })
+      .catch((error: unknown) => {
+        idempotency.remove(tenantId, key); // nothing was made: the key may be used again
+        throw error;
+      })
+      .finally(() => this.#creating.delete(`${tenantId} ${key}`));
+    this.#creating.set(`${tenantId} ${key}`, work);
+    return work;
+  }
+
+  async #create(principal: Principal, request: CreateRequest): Promise<SandboxRow> {
+    const { store, node, clock, recorder } = this.#options;
+    const now = clock.now();
+    const draft = draftRow(principal, request, now);
+    let taken: SandboxRow | undefined;
+    let live: LiveSandbox;
+    try {
+      live = await node.claim({
+        template: draft.template,
+        runtime: draft.runtime,
+        limits: draft.limits,
+        bind: { env: request.env ?? {}, user: draft.user, ...(request.hostname === undefined ? {} : { hostname: request.hostname }) },
+        onTaken: (id) => {
+          taken = { ...draft, id };
+          store.sandboxes.insert(taken);
+        },
+      });
+    } catch (error) {
+      if (taken !== undefined) await this.#finish(taken, 'failed');
+      throw error;
+    }
+    if (taken === undefined) throw new CasemateError('internal', 'The node handed out a sandbox without its id.');
+    const bound: SandboxRow = { ...taken, isolation: live.isolation, source: live.source };
+    const running = advance(bound, 'running', new Date(clock.now()).toISOString());
+    store.sandboxes.update(running);
+    this.#reaper.watch(running.id, Date.parse(running.endsAt), running.idleTimeoutMs);
+    const { template, runtime, limits, source } = running;
+    recorder.did(principal, 'sandbox.create', running.id, { template, runtime, limits, source, endsAt: running.endsAt });
+    return running;
+  }
+
+  get(principal: Principal, id: string): SandboxRow {
+    return sandboxFor(this.#options.store, principal, id);
+  }
+
+  list(principal: Principal, filter: Omit<SandboxFilter, 'tenantId'>, page: PageRequest): Page<SandboxRow> {
+    const confined = confinedTo(principal);
+    return this.#options.store.sandboxes.list(
+      { ...filter, tenantId: principal.tenantId, ...(confined === undefined ? {} : { id: confined }) },
+      page,
+    );
+  }
+
+  /** The running sandbox behind an id, and what to call when this use of it is over. */
+  use(principal: Principal, id: string): { live: LiveSandbox; row: SandboxRow; done: () => void } {
+    const row = this.get(principal, id);
+    const refusal = refusalOf(row);
+    if (refusal !== undefined) throw refusal;
+    const live = this.#options.node.get(id);
+    if (live === undefined) throw new CasemateError('sandbox_ended', `Sandbox ${id} has just ended.`);
+    return { live, row, done: this.#reaper.use(id) };
+  }
+
+  /** Sets the time limit to `timeoutMs` from now. */
+  setTimeout(principal: Principal, id: string, timeoutMs: number): SandboxRow {
+    const { store, clock, recorder } = this.#options;
+    const row = this.get(principal, id);
+    const refusal = refusalOf(row);
+    if (refusal !== undefined) throw refusal;
+    const endsAtMs = clock.now() + timeoutMs;
+    const changed: SandboxRow = { ...row, endsAt: new Date(endsAtMs).toISOString() };
+    store.sandboxes.update(changed);
+    this.#reaper.extend(id, endsAtMs);
+    recorder.did(principal, 'sandbox.timeout', id, { endsAt: changed.endsAt });
+    return changed;
+  }
+
+  /** Ends it; resolves when nothing of it is left. An ended one stays ended. */
+  async kill(principal: Principal, id: string): Promise<void> {
+    const row = this.get(principal, id);
+    if (row.state === 'ended') return;
+    this.#options.recorder.did(principal, 'sandbox.kill', id);
+    await this.#finish(row, 'killed');
+  }
+
+  async #endById(id: string, reason: EndReason): Promise<void> {
+    const row = this.#options.store.sandboxes.find(id);
+    if (row !== undefined) await this.#finish(row, reason).catch((error: unknown) => this.#unfinished(id, error));
+  }
+
+  #unfinished(id: string, error: unknown): void {
+    this.#options.log.error('end_failed', { id, reason: String(error) });
+  }
+
+  /** The way to `ended` from any state. */
+  async #finish(row: SandboxRow, reason: EndReason): Promise<void> {
+    const { store, node, clock } = this.#options;
+    this.#reaper.forget(row.id);
+    let current = store.sandboxes.find(row.id) ?? row;
+    if (current.state === 'ended') return;
+    if (current.state !== 'ending') {
+      current = advance(current, 'ending', new Date(clock.now()).toISOString(), reason);
+      store.sandboxes.update(current);
+    }
+    await node.destroy(row.id);
+    this.#ended(row.id, reason);
+  }
+
+  #ended(id: string, reason: EndReason): void {
+    const { store, clock, recorder } = this.#options;
+    const row = store.sandboxes.find(id);
+    if (row === undefined || row.state === 'ended') return;
+    const at = new Date(clock.now()).toISOString();
+    const ending = row.state === 'ending' ? row : advance(row, 'ending', at, reason);
+    const final = advance(ending, 'ended', at);
+    store.sandboxes.update(final);
+    const why = final.endReason ?? reason;
+    if (why === 'memory_limit') {
+      recorder.happened(row.tenantId, 'limit.hit', id, { limit: 'memory', memoryMib: row.limits.memoryMib });
+    }
+    recorder.happened(row.tenantId, 'sandbox.end', id, { reason: why });
+  }
+
+  /** The node saw it end by itself and has destroyed the rest. */
+  #gone(id: string, why: GoneReason): void {
+    this.#reaper.forget(id);
+    const reason = why.oomKills > 0 ? 'memory_limit' : why.protocolError !== undefined ? 'protocol' : 'exited';
+    this.#ended(id, reason);
+  }
+
+  stop(): void {
+    this.#reaper.stop();
+  }
+}
+
+function draftRow(principal: Principal, request: CreateRequest, nowMs: number): SandboxRow {
+  return {
+    id: '',
+    tenantId: principal.tenantId,
+    template: request.template ?? 'base',
+    runtime: request.runtime ?? 'gvisor',
+    isolation: '',
+    state: 'starting',
+    createdAt: new Date(nowMs).toISOString(),
+    endsAt: new Date(nowMs + (request.timeoutMs ?? bounds.sandboxTimeoutMsDefault)).toISOString(),
+    ...(request.idleTimeoutMs === undefined ? {} : { idleTimeoutMs: request.idleTimeoutMs }),
+    metadata: request.metadata ?? {},
+    labels: request.labels ?? {},
+    limits: {
+      cpus: request.limits?.cpus ?? bounds.sandboxCpusDefault,
+      memoryMib: request.limits?.memoryMib ?? bounds.sandboxMemoryMibDefault,
+      diskMib: request.limits?.diskMib ?? bounds.sandboxDiskMibDefault,
+      pids: request.limits?.pids ?? bounds.sandboxPidsDefault,
+    },
+    user: request.user ?? 'user',
+    hostname: request.hostname ?? 'sandbox',
+  };
+}
+
+/** The same request in another order of fields is the same request. */
+function sorted(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([name, inner]) => [name, sorted(inner)]));
+}
