@@ -2,7 +2,7 @@
 import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { instanceTag, pathsOf, type ServeConfig, systemUser } from './base/config.ts';
+import { instanceTag, pathsOf, type ServeConfig, type SystemUser, systemUser } from './base/config.ts';
 import { CasemateError } from './base/errors.ts';
 import { checkLimits } from './base/limits.ts';
 import { createLog, type Log } from './base/log.ts';
@@ -76,7 +76,7 @@ export async function serve(config: ServeConfig): Promise<Serving> {
   };
 }
 
-/** The server starts as root to load its program from wherever it lies, and drops all rights before it listens. */
+/** The server starts as root to load its program from wherever it lies, and drops all rights before it reads anything. */
 function serverArgv(config: ServeConfig): string[] {
   return [
     'setpriv',
@@ -115,18 +115,20 @@ async function runServer(config: ServeConfig): Promise<void> {
       import('./node/rootClient.ts'),
     ]);
   const paths = pathsOf(config.dataDir);
-  dropRights();
+  const user = systemUser(serverUserName);
+  const store = actingAs(user, () => openStore(paths.database));
   const root = new RootClient(new Socket({ fd: 3, readable: true, writable: true }));
   root.on('end', () => process.exit(0));
   const node = new HostNode({ root, diskProbeDir: paths.server, log });
+  const core = createCore({ store, node, clock: systemClock, log });
+  const gateway = await createGateway(core, { log });
+  dropRights(user); // before the first byte of a client or of a sandbox is read
   await node.start();
-  const core = createCore({ store: openStore(paths.database), node, clock: systemClock, log });
   root.on('denied', (refusal) => core.recordDenied(refusal));
   for (const { template, runtime, size } of config.pools) node.setPool(template, runtime, size);
   await core.start();
   const firstKey = core.bootstrapKey();
   if (firstKey !== undefined) writeFileSync(paths.keyFile, `${firstKey}\n`, { mode: 0o600 });
-  const gateway = await createGateway(core, { log });
   const { port } = await gateway.listen(config.port, config.host);
   process.stdout.write(`${JSON.stringify({ url: `http://${config.host}:${port}` })}\n`);
   process.once('SIGTERM', () => {
@@ -138,14 +140,24 @@ async function runServer(config: ServeConfig): Promise<void> {
   process.on('SIGINT', () => {}); // a terminal's Ctrl-C reaches the whole group; the root half says when to end
 }
 
-function dropRights(): void {
-  const user = systemUser(serverUserName);
+/** Files that are made meanwhile belong to the user; what has to be loaded still can be. */
+function actingAs<Result>(user: SystemUser, work: () => Result): Result {
   process.umask(0o077);
+  process.setegid?.(user.gid);
+  process.seteuid?.(user.uid);
+  try {
+    return work();
+  } finally {
+    process.seteuid?.(0);
+    process.setegid?.(0);
+  }
+}
+
+function dropRights(user: SystemUser): void {
   process.setgroups?.([]);
   process.setgid?.(user.gid);
   process.setuid?.(user.uid);
 }
-
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const log: Log = createLog({ role: 'server' });

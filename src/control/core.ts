@@ -1,4 +1,5 @@
 /** The core API that every gateway calls: one method a request, each with who asks for it. */
+import type { Duplex } from 'node:stream';
 import { CasemateError } from '../base/errors.ts';
 import { newId, newKeySecret } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
@@ -136,6 +137,18 @@ export class Core {
       const stream = await guest.execAttach(execId, options);
       return { result: stream, ended: stream.exited };
     });
+  }
+
+  /** A connection to a port of the sandbox; `done` says that it is over. @throws CasemateError `port_unreachable` */
+  async connectPort(principal: Principal, id: string, port: number): Promise<{ port: Duplex; done: () => void }> {
+    const { live, done } = this.sandboxes.use(principal, id);
+    this.#recorder.did(principal, 'port.connect', id, { port });
+    try {
+      return { port: await live.guest.tcpConnect({ port }), done };
+    } catch (error) {
+      done();
+      throw error;
+    }
   }
 
   async listExecs(principal: Principal, id: string): Promise<GuestExec[]> {

@@ -177,7 +177,9 @@ export class GuestClient {
     const message = await within(stream, stream.message());
     if (message === undefined) throw violation('no file');
     const [size, offset, length] = [countOf(message, 'size'), countOf(message, 'offset'), countOf(message, 'length')];
-    return { size, offset, length, body: Readable.from(dataOf(stream), { objectMode: false, highWaterMark: 256 * 1024 }) };
+    const body = Readable.from(dataOf(stream), { objectMode: false, highWaterMark: 256 * 1024 });
+    body.once('close', () => stream.cancel()); // a generator that waits for the guest does not notice by itself
+    return { size, offset, length, body };
   }
 
   /** Streams a file in; a source that fails leaves the old file as it was. */

@@ -104,6 +104,7 @@ export class Instances {
         stagedLimits: slot.stagedLimits,
         networkNamespace: this.#options.networks.namespaceOf(id),
         hostname: 'sandbox',
+        streamOwner: this.#options.streamOwner,
       });
       this.#options.journal.write({ ...entry, state: 'running' });
       return this.#instance(entry);
@@ -135,7 +136,7 @@ export class Instances {
 
   /** Takes the resources of a new id. Journal first: whatever happens next, a restart finds it. */
   async #stage(runtime: string, limits: SandboxLimits): Promise<JournalEntry> {
-    const { journal, networks, streamOwner } = this.#options;
+    const { journal, networks } = this.#options;
     const entry: JournalEntry = {
       id: newId(),
       state: 'staged',
@@ -148,7 +149,7 @@ export class Instances {
     try {
       await Promise.all([
         networks.create(entry.id, entry.networkIndex),
-        this.#driver(runtime).stage({ id: entry.id, limits, streamOwner }),
+        this.#driver(runtime).stage({ id: entry.id, limits }),
       ]);
       return entry;
     } catch (error) {

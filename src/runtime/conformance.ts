@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CasemateError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
-import type { CreateOptions, RuntimeDriver, SandboxLimits, StageOptions } from './driver.ts';
+import type { CreateOptions, RuntimeDriver, SandboxLimits } from './driver.ts';
 
 /** What a driver brings along; the suite itself opens no stream of its own making. */
 export interface ConformanceSubject {
@@ -12,7 +12,7 @@ export interface ConformanceSubject {
   /** A driver object as a restarted root process would have it: same folders, no memory of earlier calls. */
   readonly again: () => RuntimeDriver;
   readonly templateRoot: string;
-  readonly streamOwner: StageOptions['streamOwner'];
+  readonly streamOwner: CreateOptions['streamOwner'];
   /** Makes a network namespace for `id` and answers its name. */
   readonly makeNetwork: (id: string) => Promise<string>;
   readonly removeNetwork: (id: string) => Promise<void>;
@@ -31,7 +31,7 @@ export function conformance(name: string, subject: () => Promise<ConformanceSubj
       const networkNamespace = await made.makeNetwork(id);
       try {
         await made.driver.prepare(made.templateRoot);
-        await made.driver.stage({ id, limits: small, streamOwner: made.streamOwner });
+        await made.driver.stage({ id, limits: small });
         const create: CreateOptions = {
           id,
           templateRoot: made.templateRoot,
@@ -39,6 +39,7 @@ export function conformance(name: string, subject: () => Promise<ConformanceSubj
           stagedLimits: small,
           networkNamespace,
           hostname: 'sandbox',
+          streamOwner: made.streamOwner,
         };
         await made.driver.create(create);
         await work(made, id);

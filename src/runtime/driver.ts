@@ -55,8 +55,6 @@ export interface StageOptions {
   /** 20 characters of [a-z0-9]. */
   readonly id: string;
   readonly limits: SandboxLimits;
-  /** Owner of the agent stream's end on the host. */
-  readonly streamOwner: { readonly uid: number; readonly gid: number };
 }
 
 export interface CreateOptions {
@@ -69,6 +67,8 @@ export interface CreateOptions {
   /** The network namespace made for this sandbox alone (a name under /run/netns). */
   readonly networkNamespace: string;
   readonly hostname: string;
+  /** Owner of the agent stream's end on the host. */
+  readonly streamOwner: { readonly uid: number; readonly gid: number };
 }
 
 export type InstanceState = 'running' | 'paused' | 'gone';

@@ -112,13 +112,12 @@ export class GvisorDriver implements RuntimeDriver {
     return join(this.#options.sandboxesDir, id);
   }
 
-  async stage({ id, limits, streamOwner }: StageOptions): Promise<void> {
+  async stage({ id, limits }: StageOptions): Promise<void> {
     const directory = this.#directory(id);
     mkdirSync(directory, { mode: 0o711 });
     this.#options.cgroups.create(id, limits);
-    const fifos = [join(directory, 'in'), join(directory, 'out')];
-    await Promise.all([runCommand(['mkfifo', '-m', '600', ...fifos]), new SandboxDisk(directory).create(limits.diskMib)]);
-    for (const fifo of fifos) chownSync(fifo, streamOwner.uid, streamOwner.gid);
+    const { hostToGuest, guestToHost } = this.#fifos(id);
+    await Promise.all([runCommand(['mkfifo', '-m', '600', hostToGuest, guestToHost]), new SandboxDisk(directory).create(limits.diskMib)]);
   }
 
   async create(options: CreateOptions): Promise<AgentStreamAddress> {
@@ -139,12 +138,19 @@ export class GvisorDriver implements RuntimeDriver {
       networkNamespace: options.networkNamespace,
       cgroupJoinFiles: cgroups.joinFiles(options.id),
     });
+    // Only now: runsc gives its standard streams to the sandbox's root user while it starts.
+    const { hostToGuest, guestToHost } = this.#fifos(options.id);
+    for (const fifo of [hostToGuest, guestToHost]) chownSync(fifo, options.streamOwner.uid, options.streamOwner.gid);
     return this.agentStream(options.id);
   }
 
-  agentStream(id: string): AgentStreamAddress {
+  #fifos(id: string): { hostToGuest: string; guestToHost: string } {
     const directory = this.#directory(id);
-    return { kind: 'fifo', hostToGuest: join(directory, 'in'), guestToHost: join(directory, 'out') };
+    return { hostToGuest: join(directory, 'in'), guestToHost: join(directory, 'out') };
+  }
+
+  agentStream(id: string): AgentStreamAddress {
+    return { kind: 'fifo', ...this.#fifos(id) };
   }
 
   async setLimits(id: string, limits: SandboxLimits, stagedLimits: SandboxLimits): Promise<void> {

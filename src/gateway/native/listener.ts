@@ -1,0 +1,69 @@
+/** One port for HTTP/1.1 and HTTP/2 in the clear: the first bytes of a connection say which it is. */
+import { createServer as createHttp1, type RequestListener, type Server as Http1Server } from 'node:http';
+import { createServer as createHttp2, type Http2Server, type ServerHttp2Session } from 'node:http2';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+
+/** What every HTTP/2 connection starts with (RFC 9113, section 3.4). */
+const http2Preface = 'PRI * HTTP/2.0';
+const firstBytesMsMax = 20_000;
+const connectionsMax = 10_000;
+
+export class Listener {
+  readonly http1: Http1Server;
+  readonly #http2: Http2Server;
+  readonly #port: Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #sessions = new Set<ServerHttp2Session>();
+
+  constructor(handler: RequestListener) {
+    // Uploads and streams may take as long as they need; only their beginning may not.
+    this.http1 = createHttp1({ requestTimeout: 0, headersTimeout: 20_000, keepAliveTimeout: 65_000 }, handler);
+    this.#http2 = createHttp2({ settings: { maxConcurrentStreams: 256, initialWindowSize: 1024 * 1024 } }, (request, response) =>
+      handler(request as never, response as never),
+    );
+    this.#http2.on('session', (session) => {
+      session.setLocalWindowSize(4 * 1024 * 1024);
+      this.#sessions.add(session);
+      session.once('close', () => this.#sessions.delete(session));
+    });
+    this.#port = createServer({ noDelay: true }, (socket) => this.#sort(socket));
+    this.#port.maxConnections = connectionsMax;
+  }
+
+  #sort(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    const onError = (): void => void socket.destroy();
+    socket.on('error', onError);
+    socket.setTimeout(firstBytesMsMax, onError);
+    socket.once('data', (first: Buffer) => {
+      socket.pause();
+      socket.setTimeout(0);
+      socket.off('timeout', onError);
+      const isHttp2 = first.toString('latin1', 0, http2Preface.length) === http2Preface.slice(0, first.length);
+      (isHttp2 ? this.#http2 : this.http1).emit('connection', socket);
+      socket.unshift(first);
+      socket.resume();
+    });
+  }
+
+  /** @returns the port, which is another one than asked for where 0 was. */
+  listen(port: number, host: string): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#port.once('error', reject);
+      this.#port.listen({ port, host, backlog: 1024 }, () => resolve((this.#port.address() as AddressInfo).port));
+    });
+  }
+
+  /** Takes no more connections and gives those that are there a moment to end. */
+  async close(graceMs: number): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#port.close(() => resolve()));
+    this.http1.closeIdleConnections();
+    for (const session of this.#sessions) session.close();
+    const timer = setTimeout(() => {
+      for (const socket of this.#sockets) socket.destroy();
+    }, graceMs);
+    await closed;
+    clearTimeout(timer);
+  }
+}

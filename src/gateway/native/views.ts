@@ -1,0 +1,29 @@
+/** How rows and guest values look on the wire. */
+import type { Static } from '@sinclair/typebox';
+import type * as api from '../../../schema/api.ts';
+import type { FileEntry, GuestExec } from '../../guest/types.ts';
+import type { KeyRow, SandboxRow } from '../../store/types.ts';
+
+/** Without the tenant and the scopes: a client sees only its own. */
+export function sandboxView(row: SandboxRow): Static<typeof api.Sandbox> {
+  const { tenantId: _tenant, workspaceId: _workspace, functionId: _function, ...shown } = row;
+  return shown;
+}
+
+export function fileView({ modifiedUnixMs, ...entry }: FileEntry): Static<typeof api.FileEntry> {
+  return { ...entry, modifiedAt: timeOf(modifiedUnixMs) };
+}
+
+export function execView({ startedUnixMs, argv, ...exec }: GuestExec): Static<typeof api.Exec> {
+  return { ...exec, argv: [...argv], startedAt: timeOf(startedUnixMs) };
+}
+
+export function keyView({ id, tenantId, name, scope, createdAt }: KeyRow): Static<typeof api.Key> {
+  return { id, tenantId, name, scope, createdAt };
+}
+
+/** A guest may claim any time; what no calendar holds is shown as the epoch. */
+function timeOf(unixMs: number): string {
+  const date = new Date(unixMs);
+  return Number.isNaN(date.getTime()) ? new Date(0).toISOString() : date.toISOString();
+}
