@@ -52,8 +52,7 @@ export async function buildRootfs(
 function mmdebstrapArguments({ packages, user, warmUp }: TemplateDefinition): string[] {
   const home = `/home/${user.name}`;
   const hooks = [
-    // The runtime would put an empty /tmp into memory; with a file in it, it stays on the sandbox's bounded disk.
-    'touch "$1/tmp/.casemate" && mkdir -m 755 "$1/.casemate"',
+    'mkdir -m 755 "$1/.casemate"',
     ': > "$1/etc/machine-id"; : > "$1/etc/resolv.conf"; echo sandbox > "$1/etc/hostname"',
     'printf "127.0.0.1 localhost sandbox\\n::1 localhost\\n" > "$1/etc/hosts"',
     `chroot "$1" useradd --uid ${user.uid} --create-home --shell /bin/bash ${user.name}`,

@@ -93,6 +93,8 @@ async function build(
     onProgress({ phase: 'start', percent: 0, message: `building ${name} from ${definition.packages.length} packages` });
     const root = join(partial, 'rootfs');
     await buildRootfs(definition, root, onProgress);
+    // The runtime would put an empty /tmp into memory; with a file in it, it stays on the sandbox's bounded disk.
+    await writeFile(join(root, 'tmp/.keep'), '');
     const { stdout } = await runCommand(['du', '-sb', root]);
     const manifest: Manifest = { name, digest, bytes: Number.parseInt(stdout, 10), builtAt: new Date().toISOString() };
     await writeFile(join(partial, 'manifest.json'), JSON.stringify(manifest));

@@ -1,0 +1,18 @@
+/** Casemate: run code that nobody trusts in a real sandbox on your own machine. */
+export { Casemate } from './client.ts';
+export { CasemateError, type ErrorCode, errorCodes } from './errors.ts';
+export { Files, type ReadOptions, type WriteOptions } from './files.ts';
+export { type PortForward, Ports } from './ports.ts';
+export { type OutputChunk, SandboxProcess, type Signal } from './process.ts';
+export {
+  type CreateOptions,
+  type ExecOptions,
+  type ExecResult,
+  type ListOptions,
+  type PtyOptions,
+  Sandbox,
+  type SpawnOptions,
+} from './sandbox.ts';
+export type { ConnectionOptions } from './transport.ts';
+export type * from './types.ts';
+export type { Bytes } from './upload.ts';

@@ -1,0 +1,104 @@
+/** A program in a sandbox: its output as it comes, its stdin, its end. */
+import { CasemateError } from './errors.ts';
+import { type ExecEvent, execEvents } from './execStream.ts';
+import type { Transport } from './transport.ts';
+import type { ExitInfo } from './types.ts';
+import { type Bytes, bodyOf } from './upload.ts';
+
+export interface OutputChunk {
+  readonly stream: 'stdout' | 'stderr';
+  readonly data: Uint8Array;
+}
+
+const signalNumbers = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGKILL: 9, SIGUSR1: 10, SIGUSR2: 12, SIGTERM: 15 } as const;
+
+export type Signal = keyof typeof signalNumbers | number;
+
+/** Handle on a program that was started with `spawn`, `pty` or `attach`. */
+export class SandboxProcess {
+  readonly execId: string;
+  readonly pid: number;
+  /** Bytes that were dropped before this reader came. */
+  readonly truncatedStdoutBytes: number;
+  readonly truncatedStderrBytes: number;
+  readonly #transport: Transport;
+  readonly #path: string;
+  readonly #events: AsyncGenerator<ExecEvent>;
+  #exit: ExitInfo | undefined;
+
+  private constructor(transport: Transport, path: string, events: AsyncGenerator<ExecEvent>, first: ExecEvent) {
+    if (first.kind !== 'started' && first.kind !== 'attached') {
+      throw new CasemateError('internal', 'The output stream did not begin with its program.');
+    }
+    this.execId = first.execId;
+    this.pid = first.pid;
+    this.truncatedStdoutBytes = first.truncatedStdoutBytes;
+    this.truncatedStderrBytes = first.truncatedStderrBytes;
+    this.#transport = transport;
+    this.#path = `${path}/execs/${first.execId}`;
+    this.#events = events;
+  }
+
+  /** @internal Reads the beginning of an answer's stream. */
+  static async open(transport: Transport, sandboxPath: string, response: Response): Promise<SandboxProcess> {
+    if (response.body === null) throw new CasemateError('internal', 'The server answered without a stream.');
+    const events = execEvents(response.body);
+    const first = await events.next();
+    if (first.done === true) throw new CasemateError('sandbox_ended', 'The stream ended before the program started.');
+    return new SandboxProcess(transport, sandboxPath, events, first.value);
+  }
+
+  /**
+   * The output as it comes. The program waits while you do: nothing is buffered beyond a window.
+   * Leaving the loop detaches; the program goes on.
+   */
+  async *output(): AsyncGenerator<OutputChunk> {
+    for await (const event of this.#events) {
+      if (event.kind === 'exited') this.#exit = event.exit;
+      else if (event.kind === 'stdout' || event.kind === 'stderr') yield { stream: event.kind, data: event.data };
+    }
+  }
+
+  /**
+   * Reads (and drops) what is left of the output and answers how the program ended.
+   * @throws CasemateError `conflict` where another reader attached meanwhile.
+   */
+  async wait(): Promise<ExitInfo> {
+    for await (const _chunk of this.output()) {
+      // whoever wants the output iterates it
+    }
+    if (this.#exit !== undefined) return this.#exit;
+    throw new CasemateError('conflict', 'The stream ended before the program did.');
+  }
+
+  /** How it ended, once `output` is through. */
+  get exit(): ExitInfo | undefined {
+    return this.#exit;
+  }
+
+  /** Signals the whole process group; SIGKILL by default. */
+  async kill(signal: Signal = 'SIGKILL'): Promise<void> {
+    const number = typeof signal === 'number' ? signal : signalNumbers[signal];
+    await this.#transport.done('POST', `${this.#path}/signal`, { json: { signal: number } });
+  }
+
+  /** Writes to stdin; resolves when the program was given all of it. */
+  async writeStdin(data: Bytes): Promise<void> {
+    await this.#transport.done('POST', `${this.#path}/stdin`, { body: bodyOf(data) });
+  }
+
+  /** Writes what is left, if anything, and closes stdin. */
+  async closeStdin(data: Bytes = ''): Promise<void> {
+    await this.#transport.done('POST', `${this.#path}/stdin`, { body: bodyOf(data), query: { end: true } });
+  }
+
+  /** Tells a terminal its new size. */
+  async resize(size: { rows: number; cols: number }): Promise<void> {
+    await this.#transport.done('POST', `${this.#path}/resize`, { json: size });
+  }
+
+  /** Lets go of the output; the program goes on and can be attached to again. */
+  async detach(): Promise<void> {
+    await this.#events.return(undefined);
+  }
+}

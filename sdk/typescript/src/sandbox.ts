@@ -1,0 +1,255 @@
+/** A sandbox: run programs in it, move files, open ports, end it. */
+import { CasemateError } from './errors.ts';
+import { Files } from './files.ts';
+import { Ports } from './ports.ts';
+import { SandboxProcess } from './process.ts';
+import { type ConnectionOptions, Transport } from './transport.ts';
+import type { ExitInfo, Page, ProcessInfo, SandboxInfo, SandboxLimits, SandboxMetrics, SandboxState } from './types.ts';
+import type { Bytes } from './upload.ts';
+
+export interface CreateOptions extends ConnectionOptions {
+  /** `base` by default. */
+  readonly template?: string;
+  /** `gvisor` by default. A weaker one is never chosen instead. */
+  readonly runtime?: string;
+  /** The sandbox ends after this many milliseconds; 5 minutes by default. */
+  readonly timeoutMs?: number;
+  /** The sandbox ends after this many milliseconds without use. */
+  readonly idleTimeoutMs?: number;
+  /** Environment of every program. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly limits?: Partial<SandboxLimits>;
+  /** Who programs run as; the template's user by default. */
+  readonly user?: string;
+  readonly hostname?: string;
+  /** The same key and options give the same sandbox. */
+  readonly idempotencyKey?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface ListOptions extends ConnectionOptions {
+  readonly states?: readonly SandboxState[];
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+export interface SpawnOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly user?: string;
+  /** Ends the program, its whole process group, after this many milliseconds. */
+  readonly timeoutMs?: number;
+  /** Keep stdin open for `writeStdin`. */
+  readonly stdin?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface ExecOptions extends Omit<SpawnOptions, 'stdin'> {
+  /** Given to the program, then closed. */
+  readonly stdin?: Bytes;
+  /** Called with text as it comes; a promise holds the program back until it resolves. Then `stdout` stays empty. */
+  readonly onStdout?: (text: string) => void | Promise<void>;
+  readonly onStderr?: (text: string) => void | Promise<void>;
+}
+
+export interface ExecResult extends ExitInfo {
+  readonly execId: string;
+  /** At most 8 MiB; what goes beyond is counted in `truncatedStdoutBytes`. */
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface PtyOptions {
+  readonly rows?: number;
+  readonly cols?: number;
+  /** A login shell by default. */
+  readonly command?: string;
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly user?: string;
+  readonly signal?: AbortSignal;
+}
+
+const streamType = 'application/vnd.casemate.exec-stream';
+const collectedBytesMax = 8 * 1024 * 1024;
+
+/**
+ * @example
+ * await using sbx = await Sandbox.create({ template: 'python', runtime: 'gvisor' })
+ * const r = await sbx.exec('python3 -c "print(6*7)"')
+ * r.stdout // '42\n'
+ */
+export class Sandbox implements AsyncDisposable {
+  readonly id: string;
+  readonly files: Files;
+  readonly ports: Ports;
+  readonly #transport: Transport;
+  readonly #path: string;
+
+  private constructor(transport: Transport, id: string) {
+    this.id = id;
+    this.#transport = transport;
+    this.#path = `/v1/sandboxes/${id}`;
+    this.files = new Files(transport, this.#path);
+    this.ports = new Ports(transport, this.#path);
+  }
+
+  /** Creates a sandbox: warm where a pool has one. @throws CasemateError `no_capacity`, `template_not_ready` */
+  static async create(options: CreateOptions = {}): Promise<Sandbox> {
+    const { url: _url, apiKey: _apiKey, idempotencyKey, signal, ...json } = options;
+    const transport = new Transport(options);
+    const headers = idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey };
+    const info = await transport.json<SandboxInfo>('POST', '/v1/sandboxes', { json, headers, signal });
+    return new Sandbox(transport, info.id);
+  }
+
+  /** A handle on a sandbox that exists. @throws CasemateError `not_found` */
+  static async connect(id: string, options: ConnectionOptions = {}): Promise<Sandbox> {
+    const sandbox = new Sandbox(new Transport(options), id);
+    await sandbox.info();
+    return sandbox;
+  }
+
+  /** All sandboxes that match, page after page, newest first; ended ones only when asked for by `states`. */
+  static async *list(options: ListOptions = {}): AsyncGenerator<SandboxInfo> {
+    const transport = new Transport(options);
+    const pairs = (tags: Readonly<Record<string, string>> = {}): string[] =>
+      Object.entries(tags).map(([name, value]) => `${name}=${value}`);
+    let cursor: string | undefined;
+    do {
+      const page: Page<SandboxInfo> = await transport.json('GET', '/v1/sandboxes', {
+        query: { state: options.states?.join(','), metadata: pairs(options.metadata), label: pairs(options.labels), cursor },
+      });
+      yield* page.items;
+      cursor = page.nextCursor;
+    } while (cursor !== undefined);
+  }
+
+  /**
+   * Runs a program to its end: text goes to `bash -l -c`, a list is run as it is.
+   * A program that fails is a result, not an error. Aborting kills the program.
+   */
+  async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    const { stdin, onStdout, onStderr, ...spawn } = options;
+    const child = await this.spawn(command, { ...spawn, stdin: stdin !== undefined });
+    const fed = stdin === undefined ? undefined : child.closeStdin(stdin).catch(() => {}); // it may not read all
+    const stdout = new Collector(onStdout);
+    const stderr = new Collector(onStderr);
+    for await (const { stream, data } of child.output()) await (stream === 'stdout' ? stdout : stderr).take(data);
+    await fed;
+    if (options.signal?.aborted === true) throw options.signal.reason;
+    const exit = child.exit;
+    if (exit === undefined) throw new CasemateError('sandbox_ended', 'The sandbox ended before the program did.');
+    return {
+      execId: child.execId,
+      exitCode: exit.exitCode,
+      ...(exit.signal === undefined ? {} : { signal: exit.signal }),
+      reason: exit.reason,
+      stdout: await stdout.text(),
+      stderr: await stderr.text(),
+      truncatedStdoutBytes: exit.truncatedStdoutBytes + stdout.dropped,
+      truncatedStderrBytes: exit.truncatedStderrBytes + stderr.dropped,
+    };
+  }
+
+  /** Starts a program; resolves when it runs. @throws CasemateError `exec_failed` */
+  async spawn(command: string | readonly string[], options: SpawnOptions = {}): Promise<SandboxProcess> {
+    const { signal, ...rest } = options;
+    const what = typeof command === 'string' ? { command } : { argv: command };
+    return this.#start({ ...what, ...rest }, signal);
+  }
+
+  async #start(json: object, signal: AbortSignal | undefined): Promise<SandboxProcess> {
+    const headers = { accept: streamType };
+    const response = await this.#transport.request('POST', `${this.#path}/exec`, { json, headers, signal });
+    const child = await SandboxProcess.open(this.#transport, this.#path, response);
+    signal?.addEventListener('abort', () => void child.kill().catch(() => {}), { once: true });
+    return child;
+  }
+
+  /** Reads the output of a program that runs, or ended a short while ago: what was kept, then what follows. */
+  async attach(execId: string, options: { follow?: boolean; signal?: AbortSignal } = {}): Promise<SandboxProcess> {
+    const response = await this.#transport.request('GET', `${this.#path}/execs/${execId}/output`, {
+      query: { follow: options.follow },
+      signal: options.signal,
+    });
+    return SandboxProcess.open(this.#transport, this.#path, response);
+  }
+
+  /** Programs that run, or ended a short while ago. */
+  async processes(): Promise<ProcessInfo[]> {
+    return (await this.#transport.json<{ items: ProcessInfo[] }>('GET', `${this.#path}/execs`)).items;
+  }
+
+  /** A terminal with a shell (or a command) in it. */
+  async pty(options: PtyOptions = {}): Promise<SandboxProcess> {
+    const { rows = 24, cols = 80, command, signal, ...rest } = options;
+    const what = command === undefined ? { argv: ['/bin/bash', '-l'] } : { command };
+    return this.#start({ ...what, ...rest, stdin: true, pty: { rows, cols } }, signal);
+  }
+
+  /** The time limit, from now. */
+  async setTimeout(timeoutMs: number): Promise<SandboxInfo> {
+    return this.#transport.json('POST', `${this.#path}/timeout`, { json: { timeoutMs } });
+  }
+
+  async info(): Promise<SandboxInfo> {
+    return this.#transport.json('GET', this.#path);
+  }
+
+  async metrics(): Promise<SandboxMetrics> {
+    return this.#transport.json('GET', `${this.#path}/metrics`);
+  }
+
+  /** Milliseconds from the server to the guest agent and back. */
+  async ping(): Promise<number> {
+    const answer = await this.#transport.json<{ agentRoundTripMs: number }>('POST', `${this.#path}/ping`);
+    return answer.agentRoundTripMs;
+  }
+
+  /** Ends it; nothing of it is left when this resolves. Killing twice is fine. */
+  async kill(): Promise<void> {
+    await this.#transport.done('DELETE', this.#path);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+}
+
+/** Gathers one stream as text, bounded, or hands it on as it comes. */
+class Collector {
+  dropped = 0;
+  readonly #decoder = new TextDecoder();
+  readonly #callback: ((text: string) => void | Promise<void>) | undefined;
+  #pieces: Uint8Array[] = [];
+  #bytes = 0;
+
+  constructor(callback: ((text: string) => void | Promise<void>) | undefined) {
+    this.#callback = callback;
+  }
+
+  async take(data: Uint8Array): Promise<void> {
+    if (this.#callback !== undefined) {
+      const text = this.#decoder.decode(data, { stream: true });
+      if (text !== '') await this.#callback(text);
+      return;
+    }
+    const room = Math.max(0, collectedBytesMax - this.#bytes);
+    if (room > 0) this.#pieces.push(data.slice(0, room)); // a copy: the piece shares memory with its frame
+    this.#bytes += Math.min(room, data.length);
+    this.dropped += Math.max(0, data.length - room);
+  }
+
+  async text(): Promise<string> {
+    if (this.#callback !== undefined) {
+      const rest = this.#decoder.decode();
+      if (rest !== '') await this.#callback(rest);
+      return '';
+    }
+    const text = this.#pieces.map((piece) => this.#decoder.decode(piece, { stream: true })).join('');
+    return text + this.#decoder.decode();
+  }
+}

@@ -1,0 +1,106 @@
+/** How requests reach a server: fetch and nothing else, so that it runs in Node and in Bun. */
+import { CasemateError, errorFromWire } from './errors.ts';
+
+/** Where the server is and who asks. Read from `CASEMATE_URL` and `CASEMATE_API_KEY` where left out. */
+export interface ConnectionOptions {
+  readonly url?: string;
+  readonly apiKey?: string;
+}
+
+const defaultUrl = 'http://127.0.0.1:7070';
+
+/** What fetch takes as a body. */
+export type RequestBody = string | Uint8Array | Blob | ReadableStream<Uint8Array>;
+
+export interface RequestOptions {
+  readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
+  readonly json?: unknown;
+  readonly body?: RequestBody;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+function environment(name: string): string | undefined {
+  return typeof process === 'undefined' ? undefined : process.env[name];
+}
+
+export class Transport {
+  readonly url: string;
+  readonly apiKey: string;
+
+  /** @throws CasemateError `unauthenticated` where there is no key to be found. */
+  constructor(options: ConnectionOptions = {}) {
+    this.url = (options.url ?? environment('CASEMATE_URL') ?? defaultUrl).replace(/\/+$/, '');
+    const apiKey = options.apiKey ?? environment('CASEMATE_API_KEY');
+    if (apiKey === undefined || apiKey === '') {
+      throw new CasemateError('unauthenticated', 'There is no API key.', {
+        hint: 'Pass apiKey or set CASEMATE_API_KEY; `casemate serve` prints where the first key lies.',
+      });
+    }
+    this.apiKey = apiKey;
+  }
+
+  /** The raw answer, checked for errors. @throws CasemateError */
+  async request(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
+    const headers: Record<string, string> = { authorization: `Bearer ${this.apiKey}`, ...options.headers };
+    const init: RequestInit & { duplex?: 'half' } = { method, headers };
+    if (options.signal !== undefined) init.signal = options.signal;
+    if (options.json !== undefined) {
+      headers['content-type'] = 'application/json';
+      init.body = JSON.stringify(options.json);
+    } else if (options.body !== undefined) {
+      headers['content-type'] = 'application/octet-stream';
+      init.body = options.body as RequestInit['body'] & {};
+      if (options.body instanceof ReadableStream) init.duplex = 'half';
+    }
+    const response = await this.#fetch(`${this.url}${path}${queryText(options.query)}`, init);
+    if (!response.ok) throw errorFromWire(await response.json().catch(() => undefined), response.status);
+    return response;
+  }
+
+  async #fetch(url: string, init: RequestInit): Promise<Response> {
+    try {
+      return await fetch(url, init);
+    } catch (error) {
+      if (init.signal?.aborted === true) throw error;
+      const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : '';
+      throw new CasemateError('node_unavailable', `${this.url} does not answer${cause}.`, {
+        hint: 'Start the server with `casemate serve`, or point CASEMATE_URL to one.',
+      });
+    }
+  }
+
+  /** A JSON answer. */
+  async json<Answer>(method: string, path: string, options: RequestOptions = {}): Promise<Answer> {
+    return (await (await this.request(method, path, options)).json()) as Answer;
+  }
+
+  /** An answer without a body. */
+  async done(method: string, path: string, options: RequestOptions = {}): Promise<void> {
+    const response = await this.request(method, path, options);
+    await response.arrayBuffer(); // an unread body would keep the connection from being used again
+  }
+}
+
+function queryText(query: RequestOptions['query']): string {
+  const pairs = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {})) {
+    if (value === undefined) continue;
+    for (const one of Array.isArray(value) ? value : [value]) pairs.append(name, String(one));
+  }
+  const text = pairs.toString();
+  return text === '' ? '' : `?${text}`;
+}
+
+/** One JSON object a line, as they arrive. */
+export async function* jsonLines<Line>(response: Response): AsyncGenerator<Line> {
+  if (response.body === null) return;
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const piece of response.body) {
+    rest += decoder.decode(piece, { stream: true });
+    const lines = rest.split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) if (line !== '') yield JSON.parse(line) as Line;
+  }
+}

@@ -1,0 +1,141 @@
+/** What the API answers. */
+
+export type SandboxState = 'starting' | 'running' | 'paused' | 'ending' | 'ended';
+
+/** Limits of a sandbox. */
+export interface SandboxLimits {
+  /** Processor time, in CPUs. */
+  readonly cpus: number;
+  /** MiB, including what the runtime itself uses. */
+  readonly memoryMib: number;
+  /** MiB of written bytes. */
+  readonly diskMib: number;
+  /** Host processes and threads. */
+  readonly pids: number;
+}
+
+export interface SandboxInfo {
+  readonly id: string;
+  readonly template: string;
+  readonly runtime: string;
+  /** Class of isolation: `application-kernel`, `virtual-machine`. */
+  readonly isolation: string;
+  readonly state: SandboxState;
+  readonly endReason?: string;
+  readonly createdAt: string;
+  readonly startedAt?: string;
+  readonly endsAt: string;
+  readonly endedAt?: string;
+  readonly idleTimeoutMs?: number;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly limits: SandboxLimits;
+  readonly user: string;
+  readonly hostname: string;
+  readonly source?: 'warm' | 'cold';
+}
+
+export interface SandboxMetrics {
+  readonly at: string;
+  readonly memoryBytes: number;
+  readonly memoryLimitBytes: number;
+  readonly cpuMicroseconds: number;
+  readonly diskBytes: number;
+  readonly diskLimitBytes: number;
+  readonly pids: number;
+  readonly processes: number;
+  readonly uptimeMs: number;
+}
+
+export interface ExitInfo {
+  /** 128 + the signal's number where a signal ended it. */
+  readonly exitCode: number;
+  readonly signal?: string;
+  readonly reason: 'exited' | 'signaled' | 'deadline';
+  readonly truncatedStdoutBytes: number;
+  readonly truncatedStderrBytes: number;
+}
+
+export interface ProcessInfo {
+  readonly execId: string;
+  readonly pid: number;
+  readonly argv: readonly string[];
+  readonly user: string;
+  readonly startedAt: string;
+  readonly pty: boolean;
+  readonly exited?: ExitInfo;
+}
+
+export interface FileEntry {
+  readonly path: string;
+  readonly name: string;
+  readonly type: 'file' | 'directory' | 'symlink' | 'other';
+  readonly size: number;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly user?: string;
+  readonly modifiedAt: string;
+  readonly target?: string;
+}
+
+export interface FileEvent {
+  readonly type: 'create' | 'write' | 'remove' | 'rename' | 'chmod' | 'overflow';
+  readonly path: string;
+}
+
+export interface TemplateInfo {
+  readonly name: string;
+  readonly digest: string;
+  readonly ready: boolean;
+  readonly bytes: number;
+  readonly builtAt?: string;
+}
+
+export interface BuildProgress {
+  readonly phase: string;
+  readonly percent: number;
+  readonly message: string;
+}
+
+export interface RuntimeInfo {
+  readonly name: string;
+  readonly available: boolean;
+  readonly version?: string;
+  readonly detail?: string;
+  readonly reason?: string;
+  readonly remedy?: string;
+  readonly capabilities?: Readonly<Record<string, unknown>>;
+}
+
+export interface PoolInfo {
+  readonly template: string;
+  readonly runtime: string;
+  readonly size: number;
+  readonly ready: number;
+  readonly starting: number;
+}
+
+export interface KeyInfo {
+  readonly id: string;
+  readonly tenantId: string;
+  readonly name: string;
+  readonly scope: string;
+  readonly createdAt: string;
+}
+
+export interface AuditEvent {
+  readonly seq: number;
+  readonly at: string;
+  readonly tenantId: string;
+  readonly actor: string;
+  readonly action: string;
+  readonly sandboxId?: string;
+  readonly detail: Readonly<Record<string, unknown>>;
+  readonly hash: string;
+}
+
+export interface Page<Item> {
+  readonly items: readonly Item[];
+  readonly nextCursor?: string;
+}
