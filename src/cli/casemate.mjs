@@ -1,2 +1,29 @@
 #!/usr/bin/env node
-console.log("x")
+/** Starts the CLI under Node 24 or newer; the machine's own may be older, then npm's `node` package has one. */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const folder = dirname(fileURLToPath(import.meta.url));
+
+function newerNode() {
+  for (let at = folder; at !== dirname(at); at = dirname(at)) {
+    const candidate = join(at, 'node_modules/.bin/node');
+    if (existsSync(candidate)) return candidate;
+  }
+  return undefined;
+}
+
+if (Number(process.versions.node.split('.')[0]) >= 24) {
+  const { main } = await import('./program.ts');
+  await main(process.argv);
+} else {
+  const node = newerNode();
+  if (node === undefined) {
+    console.error(`casemate needs Node 24 or newer, this is ${process.version}: run \`npm ci\` first.`);
+    process.exit(125);
+  }
+  const { status, signal } = spawnSync(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' });
+  process.exit(status ?? (signal === null ? 125 : 128));
+}

@@ -1,0 +1,68 @@
+/** The flags that create a sandbox, shared by `run` and `create`. */
+import { type Command, InvalidArgumentError } from 'commander';
+import type { CreateOptions } from '../../sdk/typescript/src/index.ts';
+import { connectionOf } from './connection.ts';
+
+export interface CreateFlags {
+  template: string;
+  runtime?: string;
+  timeout?: number;
+  idleTimeout?: number;
+  env: Record<string, string>;
+  label: Record<string, string>;
+  metadata: Record<string, string>;
+  cpus?: number;
+  memory?: number;
+  disk?: number;
+  pids?: number;
+  user?: string;
+}
+
+export function withCreateFlags(command: Command): Command {
+  return command
+    .option('-t, --template <name>', 'template', 'base')
+    .option('--runtime <name>', 'runtime')
+    .option('--timeout <seconds>', 'time limit', number)
+    .option('--idle-timeout <seconds>', 'end after this long without use', number)
+    .option('-e, --env <name=value>', 'environment; repeatable', pair, {})
+    .option('-l, --label <name=value>', 'label; repeatable', pair, {})
+    .option('--metadata <name=value>', 'metadata; repeatable', pair, {})
+    .option('--cpus <n>', 'processors', number)
+    .option('--memory <mib>', 'memory, MiB', number)
+    .option('--disk <mib>', 'disk, MiB', number)
+    .option('--pids <n>', 'host processes and threads', number)
+    .option('-u, --user <name>', 'user of the programs');
+}
+
+export function number(text: string): number {
+  const value = Number(text);
+  if (!Number.isFinite(value)) throw new InvalidArgumentError('not a number');
+  return value;
+}
+
+function pair(text: string, before: Record<string, string>): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('write name=value');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+export function createOptions(program: Command, flags: CreateFlags): CreateOptions {
+  const limits = {
+    ...(flags.cpus === undefined ? {} : { cpus: flags.cpus }),
+    ...(flags.memory === undefined ? {} : { memoryMib: flags.memory }),
+    ...(flags.disk === undefined ? {} : { diskMib: flags.disk }),
+    ...(flags.pids === undefined ? {} : { pids: flags.pids }),
+  };
+  return {
+    ...connectionOf(program),
+    template: flags.template,
+    env: flags.env,
+    labels: flags.label,
+    metadata: flags.metadata,
+    limits,
+    ...(flags.runtime === undefined ? {} : { runtime: flags.runtime }),
+    ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout * 1000 }),
+    ...(flags.idleTimeout === undefined ? {} : { idleTimeoutMs: flags.idleTimeout * 1000 }),
+    ...(flags.user === undefined ? {} : { user: flags.user }),
+  };
+}

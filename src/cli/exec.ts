@@ -1,0 +1,44 @@
+/** `casemate exec`: run a program in a sandbox that exists. */
+import type { Command } from 'commander';
+import { sandboxOf } from './connection.ts';
+import { number } from './createFlags.ts';
+import { passThrough } from './passThrough.ts';
+import { printOne } from './print.ts';
+
+interface ExecFlags {
+  interactive?: boolean;
+  detach?: boolean;
+  user?: string;
+  cwd?: string;
+  timeout?: number;
+}
+
+export function execCommand(program: Command): void {
+  program
+    .command('exec')
+    .description('run a program in a sandbox; streams and exit code pass through')
+    .argument('<sandbox>', 'sandbox id')
+    .argument('<program...>', 'program and arguments')
+    .option('-i, --interactive', 'pass stdin on')
+    .option('-d, --detach', 'print the exec id and leave it running')
+    .option('-u, --user <name>', 'user')
+    .option('-w, --cwd <folder>', 'working directory')
+    .option('--timeout <seconds>', 'end the program after this long', number)
+    .passThroughOptions()
+    .action(async (id: string, argv: string[], flags: ExecFlags) => {
+      const sbx = await sandboxOf(program, id);
+      const stdin = flags.interactive === true;
+      const child = await sbx.spawn(argv, {
+        stdin,
+        ...(flags.user === undefined ? {} : { user: flags.user }),
+        ...(flags.cwd === undefined ? {} : { cwd: flags.cwd }),
+        ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout * 1000 }),
+      });
+      if (flags.detach !== true) {
+        process.exitCode = await passThrough(child, { stdin });
+        return;
+      }
+      await child.detach();
+      printOne(program, { execId: child.execId, pid: child.pid }, child.execId);
+    });
+}
