@@ -1,6 +1,5 @@
 /** `make demo`: the main job on real input, then hostile programs, each stopped and on record; leaves nothing running. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { hostilePrograms, type HostileProgram, sourceOf } from '../attack/programs.ts';
 import { Sandbox } from '../sdk/typescript/src/index.ts';
@@ -23,8 +22,7 @@ function say(text: string): void {
 }
 
 async function analyse(sbx: Sandbox): Promise<void> {
-  const require = createRequire(import.meta.url);
-  const dataset = require.resolve('vega-datasets/data/stocks.csv');
+  const dataset = new URL('../node_modules/vega-datasets/data/stocks.csv', import.meta.url);
   await step('upload a real CSV', async () => sbx.files.write('/home/user/stocks.csv', await readFile(dataset)));
   const program = await readFile(new URL('analysis.py', import.meta.url));
   await step('upload the program that a model wrote', () => sbx.files.write('/home/user/analysis.py', program));
@@ -44,7 +42,7 @@ async function attack(server: TestServer, program: HostileProgram, args: string[
   const sbx = await Sandbox.create({ ...connection, template: 'python', limits: { diskMib: 256, memoryMib: 512 } });
   await sbx.files.write('/home/user/hostile.py', await sourceOf(program));
   const ran = await step(`hostile: ${program.tries}`, () =>
-    sbx.exec(['python3', '/home/user/hostile.py', ...args], { timeoutMs: 6000 }).then(
+    sbx.exec(['python3', '/home/user/hostile.py', ...args], { timeoutMs: 8000 }).then(
       (result) => ({ result, error: undefined }),
       (error: unknown) => ({ result: undefined, error }),
     ),
@@ -61,9 +59,19 @@ async function judge(sbx: Sandbox, program: HostileProgram, { result, error }: R
   const escaped = /LEAK|REACHED|no error before/.test(result?.stdout ?? '');
   if (escaped) throw new Error(`${program.name} was not stopped:\n${result?.stdout}`);
   if (result !== undefined) return `stopped: ${program.stopped} (${result.reason}; "${lastLine}")`;
-  const info = await sbx.info();
+  const info = await endOf(sbx);
   if (info.state !== 'ended') throw new Error(`${program.name}: ${String(error)}`);
   return `stopped: the sandbox ended alone (${info.endReason})`;
+}
+
+/** The record of a sandbox whose end is a matter of moments. */
+async function endOf(sbx: Sandbox): Promise<Awaited<ReturnType<Sandbox['info']>>> {
+  for (let round = 0; round < 50; round += 1) {
+    const info = await sbx.info();
+    if (info.state === 'ended') return info;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return sbx.info();
 }
 
 /** What the log holds of all this: limits hit and places refused. */

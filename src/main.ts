@@ -1,5 +1,5 @@
 /** Wires the rooms by role: `root` (the small root process) and `server` (everything that reads hostile bytes). */
-import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { instanceTag, pathsOf, type ServeConfig, type SystemUser, systemUser } from './base/config.ts';
@@ -37,6 +37,7 @@ export async function serve(config: ServeConfig): Promise<Serving> {
   const paths = pathsOf(config.dataDir);
   const serverUser = systemUser(serverUserName);
   const unlock = await lockDataDir(config.dataDir);
+  chmodSync(config.dataDir, 0o711); // the server's user has to get through to its own folder
   mkdirSync(paths.server, { recursive: true, mode: 0o700 });
   chownSync(paths.server, serverUser.uid, serverUser.gid);
   if (!existsSync(`${paths.agentDir}/guest-agent`)) {
@@ -62,18 +63,21 @@ export async function serve(config: ServeConfig): Promise<Serving> {
       port = Number(new URL(url).port); // a restarted server listens where its clients expect it
       ready.resolve(url);
     },
+    onHopeless: () => ready.reject(new CasemateError('internal', 'The server does not start; its log says why.')),
     log,
   });
-  supervisor.start();
-  return {
-    url: await ready.promise,
-    keyFile: paths.keyFile,
-    stop: async () => {
-      await supervisor.stop();
-      await root.stop();
-      unlock();
-    },
+  const stop = async (): Promise<void> => {
+    await supervisor.stop();
+    await root.stop();
+    unlock();
   };
+  supervisor.start();
+  try {
+    return { url: await ready.promise, keyFile: paths.keyFile, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }
 
 /** The server starts as root to load its program from wherever it lies, and drops all rights before it reads anything. */

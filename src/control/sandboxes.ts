@@ -215,8 +215,9 @@ export class Sandboxes {
     const final = advance(ending, 'ended', at);
     store.sandboxes.update(final);
     const why = final.endReason ?? reason;
-    if (why === 'memory_limit') {
-      recorder.happened(row.tenantId, 'limit.hit', id, { limit: 'memory', memoryMib: row.limits.memoryMib });
+    if (why === 'memory_limit' || why === 'process_limit') {
+      const { memoryMib, pids } = row.limits;
+      recorder.happened(row.tenantId, 'limit.hit', id, why === 'memory_limit' ? { memoryMib } : { pids });
     }
     recorder.happened(row.tenantId, 'sandbox.end', id, { reason: why });
   }
@@ -224,13 +225,19 @@ export class Sandboxes {
   /** The node saw it end by itself and has destroyed the rest. */
   #gone(id: string, why: GoneReason): void {
     this.#reaper.forget(id);
-    const reason = why.oomKills > 0 ? 'memory_limit' : why.protocolError !== undefined ? 'protocol' : 'exited';
-    this.#ended(id, reason);
+    this.#ended(id, reasonOf(why));
   }
 
   stop(): void {
     this.#reaper.stop();
   }
+}
+
+/** A runtime that cannot get a process dies, as one without memory does: the limit that it hit is the reason. */
+function reasonOf({ oomKills, pidLimitHits, protocolError }: GoneReason): EndReason {
+  if (oomKills > 0) return 'memory_limit';
+  if (pidLimitHits > 0) return 'process_limit';
+  return protocolError === undefined ? 'exited' : 'protocol';
 }
 
 function draftRow(principal: Principal, request: CreateRequest, nowMs: number): SandboxRow {

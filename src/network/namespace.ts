@@ -8,6 +8,9 @@ const namespaceFolder = '/run/netns';
 /** Links of 4 addresses each out of 10.200.0.0/16. */
 const linksMax = 16_384;
 
+/** Forwarding makes the kernel answer "unreachable" at all; without a rate limit it answers every time, not once a second. */
+const gateSettings = ['net.ipv4.ip_forward=1', 'net.ipv4.icmp_ratelimit=0', 'net.ipv6.conf.all.disable_ipv6=1'];
+
 /** Where one sandbox's link lies. The addresses mean nothing outside of the gate. */
 export interface SandboxLink {
   readonly namespace: string;
@@ -45,7 +48,7 @@ export class SandboxNetworks {
         await runCommand(['ip', 'netns', 'add', this.gate]);
       }
       const inGate = ['ip', 'netns', 'exec', this.gate];
-      await runCommand([...inGate, 'sysctl', '-q', '-w', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.disable_ipv6=1']);
+      await runCommand([...inGate, 'sysctl', '-q', '-w', ...gateSettings]);
       await runCommand([...inGate, 'nft', '-f', '-'], { input: denialTable });
     } catch (cause) {
       throw new CasemateError('policy_unenforceable', 'The network rules of the gate could not be installed.', { cause });

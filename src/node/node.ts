@@ -154,6 +154,7 @@ export class HostNode implements SandboxNode {
       const last = await this.#destroyOnHost(sandbox.id);
       const why: GoneReason = {
         oomKills: last?.oomKills ?? 0,
+        pidLimitHits: last?.pidLimitHits ?? 0,
         ...(violation === undefined ? {} : { protocolError: violation.message }),
       };
       for (const listener of this.#goneListeners) listener(sandbox.id, why);

@@ -65,6 +65,7 @@ export interface BuildProgress {
 /** Why a sandbox went away by itself. */
 export interface GoneReason {
   readonly oomKills: number;
+  readonly pidLimitHits: number;
   readonly protocolError?: string;
 }
 

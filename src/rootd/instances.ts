@@ -225,7 +225,7 @@ export class Instances {
     }
     await networks.destroy(id);
     journal.remove(id);
-    return last ?? { state: 'gone', oomKills: 0, memoryBytes: 0, cpuMicroseconds: 0, diskBytes: 0, pids: 0 };
+    return last ?? { state: 'gone', oomKills: 0, pidLimitHits: 0, memoryBytes: 0, cpuMicroseconds: 0, diskBytes: 0, pids: 0 };
   }
 
   /** Which sandbox a gate interface belongs to. */

@@ -9,9 +9,12 @@ export interface SupervisorOptions {
   readonly onSocket: (socket: Duplex) => void;
   /** One line that the server prints on its stdout when it is ready. */
   readonly onReady: (line: string) => void;
+  /** Called when it has never been ready and has ended this often that another try makes no sense. */
+  readonly onHopeless: () => void;
   readonly log: Log;
 }
 
+const triesUntilHopeless = 4;
 const restartMsMin = 50;
 const restartMsMax = 5000;
 /** A server that ran this long was sound: the next restart is quick again. */
@@ -24,6 +27,8 @@ export class Supervisor {
   #restartMs = restartMsMin;
   #stopped = false;
   #timer: NodeJS.Timeout | undefined;
+  #wasReady = false;
+  #tries = 0;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -39,11 +44,14 @@ export class Supervisor {
     socket.on('error', () => socket.destroy());
     onSocket(socket);
     child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.#wasReady = true;
       for (const line of text.split('\n')) if (line !== '') onReady(line);
     });
     child.on('error', (error) => log.error('server_not_started', { reason: error.message }));
     child.on('exit', (code, signal) => {
       if (this.#stopped) return;
+      this.#tries += 1;
+      if (!this.#wasReady && this.#tries >= triesUntilHopeless) return this.#options.onHopeless();
       if (Date.now() - startedAt > soundMs) this.#restartMs = restartMsMin;
       log.warn('server_ended', { code: code ?? -1, signal: signal ?? '', restartMs: this.#restartMs });
       this.#timer = setTimeout(() => this.start(), this.#restartMs);

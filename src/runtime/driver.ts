@@ -77,6 +77,8 @@ export interface Inspection {
   readonly state: InstanceState;
   /** Times the kernel killed something of this sandbox at its memory limit. */
   readonly oomKills: number;
+  /** Times a new process or thread was refused at the limit. */
+  readonly pidLimitHits: number;
   readonly memoryBytes: number;
   readonly cpuMicroseconds: number;
   readonly diskBytes: number;

@@ -16,7 +16,7 @@ export type EndReason =
   | 'time_limit'
   | 'idle'
   | 'memory_limit'
-  | 'disk_limit'
+  | 'process_limit'
   | 'exited'
   | 'protocol'
   | 'failed'

@@ -26,6 +26,8 @@ export class Listener {
       this.#sessions.add(session);
       session.once('close', () => this.#sessions.delete(session));
     });
+    // It never listens itself; this starts its watch over slow headers and idle connections all the same.
+    this.http1.emit('listening');
     this.#port = createServer({ noDelay: true }, (socket) => this.#sort(socket));
     this.#port.maxConnections = connectionsMax;
   }

@@ -12,6 +12,7 @@ const v1Controllers = ['cpu', 'cpuacct', 'memory', 'pids'] as const;
 
 export interface CgroupUsage {
   readonly oomKills: number;
+  readonly pidLimitHits: number;
   readonly memoryBytes: number;
   readonly cpuMicroseconds: number;
   readonly pids: number;
@@ -132,6 +133,7 @@ export class CgroupSet {
     if (this.#unified) {
       return {
         oomKills: field(read('', 'memory.events'), 'oom_kill'),
+        pidLimitHits: field(read('', 'pids.events'), 'max'),
         memoryBytes: Number(read('', 'memory.current')),
         cpuMicroseconds: field(read('', 'cpu.stat'), 'usage_usec'),
         pids: Number(read('', 'pids.current')),
@@ -139,6 +141,7 @@ export class CgroupSet {
     }
     return {
       oomKills: field(read('memory', 'memory.oom_control'), 'oom_kill'),
+      pidLimitHits: field(read('pids', 'pids.events'), 'max'),
       memoryBytes: Number(read('memory', 'memory.usage_in_bytes')),
       cpuMicroseconds: Math.round(Number(read('cpuacct', 'cpuacct.usage')) / 1000),
       pids: Number(read('pids', 'pids.current')),

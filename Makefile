@@ -1,0 +1,46 @@
+# The two commands of the README, and what they are made of. `make setup` installs what is missing (as root).
+NODE := node_modules/.bin/node --disable-warning=ExperimentalWarning
+UNIT := $(shell git ls-files --cached --others --exclude-standard 'src/*.test.ts' 'sdk/*.test.ts' 'test/*.test.ts' ':!test/system' ':!test/long' 2>/dev/null)
+SYSTEM := $(wildcard test/system/*.test.ts)
+LONG := $(wildcard test/long/*.test.ts)
+
+.PHONY: setup demo test test-all check bench format docs clean templates
+
+setup:
+	@scripts/setup.sh
+
+demo: setup
+	@$(NODE) examples/demo.ts
+
+templates: setup
+	@$(NODE) scripts/templates.ts base python
+
+# Go first, so that the last lines are Node's totals.
+test: templates
+	@PATH="$$PATH:/usr/local/go/bin"; cd guest-agent && go vet ./... && GOFLAGS=-mod=mod GOPROXY=off go test ./...
+	@$(NODE) scripts/test.ts $(UNIT) -- $(SYSTEM)
+
+test-all: templates
+	@PATH="$$PATH:/usr/local/go/bin"; cd guest-agent && go vet ./... && GOFLAGS=-mod=mod GOPROXY=off go test ./...
+	@$(NODE) scripts/test.ts $(UNIT) -- $(SYSTEM) $(LONG)
+
+check: setup
+	@node_modules/.bin/biome format .
+	@node_modules/.bin/biome lint --error-on-warnings .
+	@node_modules/.bin/tsc --noEmit
+	@$(NODE) scripts/generate.ts --check
+	@PATH="$$PATH:/usr/local/go/bin"; test -z "$$(gofmt -l guest-agent)" || { gofmt -l guest-agent; exit 1; }
+	@PATH="$$PATH:/usr/local/go/bin"; cd guest-agent && go vet ./...
+
+bench: templates
+	@$(NODE) bench/run.ts
+
+format:
+	@node_modules/.bin/biome format --write .
+	@PATH="$$PATH:/usr/local/go/bin"; gofmt -w guest-agent
+
+docs: setup
+	@node_modules/.bin/typedoc --options sdk/typescript/typedoc.json
+
+clean:
+	@rm -rf build node_modules sdk/typescript/dist

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Installs what is missing on a Debian 12 machine with Node (20 or newer) and make; quick when nothing is.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+library="${CASEMATE_LIB_DIR:-/var/lib/casemate/lib}"
+started=$(date +%s%N)
+
+step() { # text, command...
+  local text="$1" from
+  shift
+  from=$(date +%s%N)
+  "$@"
+  printf '%6d ms  %s\n' $((($(date +%s%N) - from) / 1000000)) "$text"
+}
+
+need_root() {
+  [ "$(id -u)" = 0 ] || { echo "set-up has to install packages: run it as root" >&2; exit 1; }
+}
+
+missing_packages() {
+  local pair
+  for pair in mmdebstrap:mmdebstrap nft:nftables ip:iproute2 mkfs.ext4:e2fsprogs losetup:mount nsenter:util-linux \
+    setpriv:util-linux curl:curl ps:procps runsc:runsc; do
+    command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
+  done
+  command -v go >/dev/null || [ -x /usr/local/go/bin/go ] || echo golang-go
+}
+
+install_packages() {
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" ca-certificates >/tmp/casemate-apt.log 2>&1 ||
+    { tail -n 20 /tmp/casemate-apt.log >&2; return 1; }
+  rm -f /tmp/casemate-apt.log
+}
+
+# The archive that this machine's own apt is set up with; no host name stands in this repository.
+debian_archive() {
+  { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true; } |
+    sed -nE 's#^(URIs:|deb( +\[[^]]*\])?) +([^ ]+/debian)/?( .*)?$#\3#p' | head -n 1
+}
+
+# Debian 13's runsc is two years newer than Debian 12's (systrap instead of ptrace). It is a static program: unpacked
+# beside, the host's packages stay as they are.
+fetch_newer_runsc() {
+  local work keyring archive options
+  work=$(mktemp -d)
+  archive=$(debian_archive)
+  keyring=/usr/share/keyrings/debian-archive-trixie-stable.gpg
+  [ -e "$keyring" ] || keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+  mkdir -p "$work"/lists/partial "$work"/cache/archives/partial
+  echo "deb [signed-by=$keyring] $archive trixie main" >"$work/sources.list"
+  options=(-qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
+    -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root)
+  if [ -n "$archive" ] && apt-get "${options[@]}" update >/dev/null 2>&1 &&
+    (cd "$work" && apt-get "${options[@]}" download runsc >/dev/null 2>&1); then
+    mkdir -p "$library/gvisor"
+    dpkg -x "$work"/runsc_*.deb "$library/gvisor/debian-13.partial"
+    mv "$library/gvisor/debian-13.partial" "$library/gvisor/debian-13"
+  else
+    echo "         (Debian 13's runsc cannot be had here; Debian 12's is used)"
+  fi
+  rm -rf "$work"
+}
+
+install_node_modules() {
+  npm ci --no-audit --no-fund --loglevel=error
+  touch node_modules/.casemate-installed
+}
+
+build_agent() {
+  export PATH="$PATH:/usr/local/go/bin"
+  mkdir -p build/agent
+  (cd guest-agent && CGO_ENABLED=0 GOPROXY=off GOFLAGS=-mod=mod go build -trimpath -ldflags '-s -w' -o ../build/agent/guest-agent .)
+}
+
+mapfile -t packages < <(missing_packages | sort -u)
+if [ "${#packages[@]}" -gt 0 ]; then
+  need_root
+  step "Debian packages: ${packages[*]}" install_packages "${packages[@]}"
+fi
+if [ ! -e "$library/gvisor/debian-13" ]; then
+  need_root
+  step "a newer runsc from Debian 13" fetch_newer_runsc
+fi
+if ! id casemate >/dev/null 2>&1; then
+  need_root
+  step "system user casemate" useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin casemate
+fi
+if [ ! -e node_modules/.casemate-installed ] || [ package-lock.json -nt node_modules/.casemate-installed ]; then
+  step "npm packages" install_node_modules
+fi
+if [ ! -e build/agent/guest-agent ] || [ -n "$(find guest-agent -name '*.go' -newer build/agent/guest-agent -print -quit)" ]; then
+  step "guest agent" build_agent
+fi
+printf '%6d ms  set-up\n' $((($(date +%s%N) - started) / 1000000))
