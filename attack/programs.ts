@@ -28,7 +28,7 @@ export const hostilePrograms = {
     name: 'fork bomb',
     file: 'fork-bomb.py',
     tries: 'fork without end',
-    stopped: 'the process limit held and its deadline ended it',
+    stopped: 'the process limit held',
   },
   diskFill: {
     name: 'disk fill',
@@ -40,7 +40,7 @@ export const hostilePrograms = {
     name: 'memory hog',
     file: 'memory-hog.py',
     tries: 'take all memory',
-    stopped: 'the sandbox ended at its memory limit, alone',
+    stopped: 'the program got no more than its sandbox may have',
   },
   emptyFiles: {
     name: 'a million empty files',

@@ -8,7 +8,7 @@ try:
     with open(path, "wb", buffering=0) as fill:
         while written < 64 * 1024:
             if fill.write(chunk) < len(chunk):
-                break
+                raise OSError(28, "a short write")
             written += 1
     print("no error before", written, "MiB")
 except OSError as error:

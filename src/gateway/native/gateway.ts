@@ -60,7 +60,7 @@ export async function createGateway(core: Core, { log }: { log: Log }): Promise<
   for (const route of routes) addRoute(fastify, core, route);
   await fastify.ready();
   // One request through everything, so that what is loaded late is loaded while the program's files can be read.
-  await fastify.inject({ method: 'POST', url: '/v1/sandboxes', payload: '{' });
+  await fastify.inject({ method: 'POST', url: '/v1/nothing', payload: {} });
   if (listener === undefined) throw new Error('Fastify made no server');
   const open = listener;
   serveTunnels(open.http1, core);
