@@ -15,7 +15,7 @@ export const SandboxId = Type.String({ pattern: '^[a-z0-9]{20}$', description: '
 export const ExecId = Type.String({ pattern: '^[a-z0-9]{20}$', description: 'Exec id' });
 export const Name = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
 const UserName = Type.String({ pattern: '^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63}$', description: 'User of the sandbox, by name or number' });
-const Path = Type.String({ minLength: 1, maxLength: 4096, description: 'Path inside the sandbox; relative to the user’s home' });
+const Path = Type.String({ pattern: '^[^\\0]+$', maxLength: 4096, description: 'Path inside the sandbox; relative to the user’s home' });
 const Mode = Type.Integer({ minimum: 0, maximum: 0o777, description: 'Permission bits' });
 const Environment = Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,127}$' }), Type.String({ maxLength: 131_072 }), {
   ...closed,

@@ -267,7 +267,7 @@ export class Core {
   /** A key that does not exist, or a call that its scope does not cover. */
   recordAuthDenied(route: string, principal?: Principal): void {
     const detail = { route };
-    if (principal === undefined) this.#recorder.happened(firstTenant, 'auth.denied', undefined, detail);
+    if (principal === undefined) this.#recorder.uninvited(firstTenant, 'auth.denied', undefined, detail);
     else this.#recorder.did(principal, 'auth.denied', undefined, detail);
   }
 
@@ -276,7 +276,7 @@ export class Core {
     const row: SandboxRow | undefined = this.#options.store.sandboxes.find(refusal.id);
     if (row === undefined) return;
     const { address, protocol, port } = refusal;
-    this.#recorder.happened(row.tenantId, 'network.denied', row.id, { address, protocol, port });
+    this.#recorder.uninvited(row.tenantId, 'network.denied', row.id, { address, protocol, port });
   }
 }
 

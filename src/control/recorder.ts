@@ -29,8 +29,14 @@ export type AuditAction =
   | 'key.create'
   | 'key.remove';
 
+/** What nobody with a key did can come in any number: at most this many rows a minute for each of its causes. */
+const uninvitedRowsMax = 60;
+const windowMs = 60_000;
+
 export class Recorder {
   readonly #store: Store;
+  readonly #uninvited = new Map<string, number>();
+  #windowEndsMs = 0;
 
   constructor(store: Store) {
     this.#store = store;
@@ -44,6 +50,19 @@ export class Recorder {
   /** Something that happened by itself: a limit, an end, a refusal. */
   happened(tenantId: string, action: AuditAction, sandboxId?: string, detail: Record<string, unknown> = {}): void {
     this.#append(tenantId, 'casemate', action, sandboxId, detail);
+  }
+
+  /** Like `happened`, for what strangers and programs in sandboxes can cause at will: bounded. */
+  uninvited(tenantId: string, action: AuditAction, sandboxId?: string, detail: Record<string, unknown> = {}): void {
+    const now = Date.now();
+    if (now > this.#windowEndsMs) {
+      this.#uninvited.clear();
+      this.#windowEndsMs = now + windowMs;
+    }
+    const cause = `${action} ${sandboxId ?? ''}`;
+    const rows = (this.#uninvited.get(cause) ?? 0) + 1;
+    this.#uninvited.set(cause, rows);
+    if (rows <= uninvitedRowsMax) this.happened(tenantId, action, sandboxId, { ...detail, ...(rows === uninvitedRowsMax ? { moreFollow: true } : {}) });
   }
 
   #append(

@@ -60,7 +60,8 @@ export function parseDenials(json: string): Denial[] {
   const denials: Denial[] = [];
   for (const element of elements) {
     const outer = element as { elem?: { val?: { concat?: unknown[] } }; concat?: unknown[] };
-    const concat = outer.elem?.val?.concat ?? outer.concat ?? [];
+    const concat = outer.elem?.val?.concat ?? outer.concat;
+    if (!Array.isArray(concat)) continue;
     const [gateInterface, address, protocol, port] = concat;
     if (typeof gateInterface !== 'string' || typeof address !== 'string' || typeof port !== 'number') continue;
     if (protocol !== 'tcp' && protocol !== 'udp') continue;

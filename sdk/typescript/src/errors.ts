@@ -32,7 +32,6 @@ export const errorCodes = [
   'port_unreachable',
   'guest_protocol',
   'timeout',
-  'error',
 ] as const;
 
 export type ErrorCode = (typeof errorCodes)[number];

@@ -39,6 +39,10 @@ export async function createGateway(core: Core, { log }: { log: Log }): Promise<
     genReqId: () => newId(16),
     forceCloseConnections: false,
     routerOptions: { maxParamLength: 128 },
+    frameworkErrors: (thrown, request, reply) => {
+      const error = errorOf(thrown);
+      reply.code(error.status).type('application/json').send(error.toBody(request.id));
+    },
     serverFactory: (handler) => {
       listener = new Listener(handler as RequestListener);
       return listener.http1;
@@ -134,14 +138,18 @@ function addRoute(fastify: FastifyInstance, core: Core, route: Route): void {
       ...(route.params === undefined
         ? {}
         : { params: { type: 'object', properties: params, required: Object.keys(params) } }),
-      ...(route.query === undefined ? {} : { querystring: route.query }),
+      querystring: route.query ?? { type: 'object', additionalProperties: false },
       ...(route.body !== undefined && isSchema(route.body) ? { body: route.body } : {}),
     },
     onRequest: async (request) => {
       principals.set(request, core.authenticate(bearerOf(request.headers.authorization)));
     },
     preValidation: async (request) => {
-      if (route.body !== 'bytes' && request.body instanceof Readable) {
+      const isBytes = request.body instanceof Readable;
+      if (route.body === 'bytes' && !isBytes && request.body !== undefined) {
+        throw new CasemateError('unsupported_media_type', 'This route takes application/octet-stream.');
+      }
+      if (route.body !== 'bytes' && isBytes) {
         throw new CasemateError('unsupported_media_type', 'This route takes application/json.');
       }
     },

@@ -38,15 +38,20 @@ export class Listener {
     const onError = (): void => void socket.destroy();
     socket.on('error', onError);
     socket.setTimeout(firstBytesMsMax, onError);
-    socket.once('data', (first: Buffer) => {
+    let first: Buffer = Buffer.alloc(0);
+    const onData = (piece: Buffer): void => {
+      first = Buffer.concat([first, piece]);
+      const isHttp2 = first.toString('latin1', 0, http2Preface.length) === http2Preface.slice(0, first.length);
+      if (isHttp2 && first.length < http2Preface.length) return; // "P" may still become "PUT"
       socket.pause();
+      socket.off('data', onData);
       socket.setTimeout(0);
       socket.off('timeout', onError);
-      const isHttp2 = first.toString('latin1', 0, http2Preface.length) === http2Preface.slice(0, first.length);
       (isHttp2 ? this.#http2 : this.http1).emit('connection', socket);
       socket.unshift(first);
       socket.resume();
-    });
+    };
+    socket.on('data', onData);
   }
 
   /** @returns the port, which is another one than asked for where 0 was. */

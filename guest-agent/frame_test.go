@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"testing"
+)
+
+func read(t *testing.T, wire []byte) []frame {
+	t.Helper()
+	var got []frame
+	d := newDecoder(bytes.NewReader(wire))
+	for {
+		f, _, err := d.next()
+		if err != nil {
+			return got
+		}
+		f.payload = append([]byte(nil), f.payload...)
+		got = append(got, f)
+	}
+}
+
+func hello() []byte {
+	return appendFrame([]byte(protoMarker), frame{kind: frameHello, payload: []byte("{}")})
+}
+
+func TestFramesComeBack(t *testing.T) {
+	wire := hello()
+	for i := 0; i < 50; i++ {
+		wire = appendFrame(wire, frame{kind: frameData, stream: uint32(i), payload: bytes.Repeat([]byte{byte(i)}, i*1300)})
+	}
+	got := read(t, wire)
+	if len(got) != 51 || len(got[50].payload) != 49*1300 {
+		t.Fatalf("%d frames", len(got))
+	}
+}
+
+// A host that was killed in the middle of a frame: the next one's padding fills the frame up, its CRC fails.
+func TestResyncAfterHalfAFrame(t *testing.T) {
+	whole := appendFrame(nil, frame{kind: frameData, stream: 3, payload: bytes.Repeat([]byte{9}, protoPayloadBytesMax)})
+	for _, cut := range []int{1, 8, 15, 16, 17, 1000, len(whole) - 1} {
+		wire := append(hello(), whole[:cut]...)
+		wire = append(wire, make([]byte, protoResyncPaddingBytes)...)
+		wire = append(wire, hello()...)
+		got := read(t, wire)
+		if len(got) != 2 || got[1].kind != frameHello {
+			t.Fatalf("cut at %d: %d frames", cut, len(got))
+		}
+	}
+}
+
+func FuzzDecoder(f *testing.F) {
+	f.Add(hello())
+	f.Add([]byte(protoMarker))
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		d := newDecoder(bytes.NewReader(wire))
+		for {
+			if _, _, err := d.next(); err != nil {
+				if err != io.EOF && err != io.ErrUnexpectedEOF {
+					t.Fatal(err)
+				}
+				return
+			}
+		}
+	})
+}
+
+func TestRingKeepsTheNewest(t *testing.T) {
+	var r ring
+	total := 0
+	for i := 0; i < 400; i++ {
+		piece := bytes.Repeat([]byte{byte(i)}, 10_000)
+		r.add(piece)
+		total += len(piece)
+	}
+	kept := r.take()
+	if len(kept) > ringBytesMax || len(kept) < ringBytesMax/2 {
+		t.Fatalf("%d bytes kept", len(kept))
+	}
+	if int(r.truncated)+len(kept) != total || kept[len(kept)-1] != byte(399%256) {
+		t.Fatalf("%d + %d of %d", r.truncated, len(kept), total)
+	}
+}
