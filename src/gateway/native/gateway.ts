@@ -41,7 +41,8 @@ export async function createGateway(core: Core, { log }: { log: Log }): Promise<
     routerOptions: { maxParamLength: 128 },
     frameworkErrors: (thrown, request, reply) => {
       const error = errorOf(thrown);
-      reply.code(error.status).type('application/json').send(error.toBody(request.id));
+      const answer = reply as FastifyReply;
+      void answer.code(error.status).type('application/json').send(error.toBody(request.id));
     },
     serverFactory: (handler) => {
       listener = new Listener(handler as RequestListener);

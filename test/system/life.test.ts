@@ -1,0 +1,253 @@
+/** A sandbox's life on real parts: programs, files, ports, limits, hostile programs, and a crash of everything. */
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type HostileProgram, hostilePrograms, sourceOf } from '../../attack/programs.ts';
+import { type CreateOptions, type ExecResult, Sandbox } from '../../sdk/typescript/src/index.ts';
+import { residentBytes, rootProcesses, serverPid, tracesOf } from './host.ts';
+import { missingForServer, startServer, stopProcess, type TestServer } from './server.ts';
+
+const nothing = { processes: 0, mounts: 0, cgroups: 0, namespaces: 0, sandboxFolders: 0, journalEntries: 0 };
+
+describe('a sandbox', { skip: missingForServer() ?? false }, () => {
+  let server: TestServer;
+  const create = (options: CreateOptions = {}): Promise<Sandbox> =>
+    Sandbox.create({ url: server.url, apiKey: server.apiKey, ...options });
+  before(async () => {
+    server = await startServer();
+  });
+  after(() => server.close());
+
+  it('runs programs: output apart, exit codes, stdin, environment, user, deadline', async () => {
+    await using sbx = await create({ env: { FROM: 'create' }, hostname: 'mine' });
+    const both = await sbx.exec('echo out; echo err >&2; exit 3');
+    assert.deepEqual([both.stdout, both.stderr, both.exitCode], ['out\n', 'err\n', 3]);
+    assert.equal((await sbx.exec(['cat'], { stdin: 'through' })).stdout, 'through');
+    assert.equal((await sbx.exec('echo $FROM $ALSO; hostname; whoami; pwd', { env: { ALSO: 'exec' } })).stdout, 'create exec\nmine\nuser\n/home/user\n');
+    assert.equal((await sbx.exec(['id', '-u'], { user: 'root' })).stdout, '0\n');
+    const late = await sbx.exec(['sleep', '60'], { timeoutMs: 300 });
+    assert.deepEqual([late.reason, late.exitCode], ['deadline', 143]);
+    await assert.rejects(sbx.exec(['no-such-program']), { code: 'exec_failed' });
+  });
+
+  it('moves files both ways without changing a byte, and refuses what cannot be', async () => {
+    await using sbx = await create();
+    const bytes = randomBytes(9_000_000);
+    await sbx.files.write('sub/big.bin', bytes, { parents: true });
+    const back = await sbx.files.read('sub/big.bin', { format: 'bytes' });
+    assert.equal(digest(back), digest(bytes));
+    const part = await sbx.files.read('sub/big.bin', { format: 'bytes', range: { first: 100, last: 199 } });
+    assert.deepEqual(Buffer.from(part), bytes.subarray(100, 200));
+    assert.deepEqual((await sbx.files.list('sub')).map(({ name, size }) => [name, size]), [['big.bin', 9_000_000]]);
+    await sbx.files.move('sub/big.bin', 'moved');
+    assert.equal(await sbx.files.exists('sub/big.bin'), false);
+    await assert.rejects(sbx.files.read('/etc/shadow'), { code: 'file_denied' });
+    await assert.rejects(sbx.files.read('/dev/zero'), { code: 'file_invalid' });
+    await assert.rejects(sbx.files.read('nothing'), { code: 'file_not_found' });
+  });
+
+  it('gives no way to the host’s files through any path of the API', async () => {
+    await using sbx = await create();
+    const secret = server.apiKey;
+    const hostFile = `${server.dataDir}/server/admin.key`;
+    await sbx.exec(`ln -s ${hostFile} link; ln -s / root; ln ${hostFile} hard`, { user: 'user' });
+    const paths = [hostFile, `../../../../../..${hostFile}`, 'link', `root${hostFile}`, 'hard', `/proc/1/root${hostFile}`, `/proc/self/cwd/..${hostFile}`];
+    for (const path of paths) {
+      const text = await sbx.files.read(path, { user: 'root' }).catch(() => '');
+      assert.ok(!text.includes(secret), path);
+    }
+  });
+
+  it('has a terminal, forwards ports, keeps output for a reader that comes later', async () => {
+    await using sbx = await create({ template: 'python' });
+    const terminal = await sbx.pty({ rows: 30, cols: 90, command: 'stty size; read word; echo got $word' });
+    await terminal.writeStdin('hello\n');
+    let seen = '';
+    for await (const { data } of terminal.output()) seen += Buffer.from(data).toString();
+    assert.match(seen, /30 90[\s\S]*got hello/);
+    const web = await sbx.spawn('mkdir -p web && cd web && echo page > index.html && exec python3 -m http.server 8000 2>&1');
+    await web.detach();
+    await using forward = await sbx.ports.forward(8000);
+    let page = '';
+    for (let round = 0; round < 100 && page === ''; round += 1) {
+      page = await fetch(`${forward.url}/index.html`).then((answer) => answer.text(), () => '');
+      if (page === '') await sleep(100);
+    }
+    assert.equal(page, 'page\n');
+    const noisy = await sbx.spawn('head -c 3000000 /dev/zero; echo end');
+    await noisy.detach();
+    await sleep(1000);
+    const later = await sbx.attach(noisy.execId);
+    const kept = await gather(later.output());
+    assert.ok(kept.length <= 1_048_576 + 300_000 && kept.toString('latin1').endsWith('end\n'), String(kept.length));
+  });
+
+  it('loses nothing and keeps little when the reader is slow', async () => {
+    await using sbx = await create();
+    const pid = serverPid(server.process.pid ?? 0);
+    const child = await sbx.spawn('seq 1 3000000');
+    const before = residentBytes(pid);
+    const hash = createHash('sha256');
+    let highest = before;
+    let pieces = 0;
+    for await (const { data } of child.output()) {
+      hash.update(data);
+      pieces += 1;
+      if (pieces % 40 === 0) await sleep(5);
+      highest = Math.max(highest, residentBytes(pid));
+    }
+    const expected = createHash('sha256');
+    for (let number = 1; number <= 3_000_000; number += 1) expected.update(`${number}\n`);
+    assert.equal(hash.digest('hex'), expected.digest('hex'));
+    assert.equal(child.exit?.exitCode, 0);
+    assert.ok(highest - before < 48 * 1024 * 1024, `${(highest - before) / 1048576} MiB`);
+  });
+
+  it('ends at its time limit and at idleness, and leaves nothing', async () => {
+    const timed = await create({ timeoutMs: 1500 });
+    const idle = await create({ idleTimeoutMs: 1000 });
+    assert.equal((await endOf(timed)).endReason, 'time_limit');
+    assert.equal((await endOf(idle)).endReason, 'idle');
+    await assert.rejects(timed.exec(['true']), { code: 'sandbox_ended' });
+  });
+
+  it('runs nothing of its own as root but the root process', async () => {
+    await using sbx = await create();
+    await sbx.exec(['true']);
+    const asRoot = rootProcesses(server.process.pid ?? 0).filter((name) => !name.startsWith('runsc-'));
+    assert.deepEqual(asRoot, ['the root process']);
+  });
+
+  describe('with a hostile program', () => {
+    const attack = async (program: HostileProgram, options: { args?: string[]; timeoutMs?: number } = {}): Promise<{ sbx: Sandbox; result: ExecResult | undefined }> => {
+      const neighbour = await create();
+      const sbx = await create({ template: 'python', limits: { memoryMib: 384, diskMib: 128 } });
+      await sbx.files.write('hostile.py', await sourceOf(program));
+      const running = sbx.exec(['python3', 'hostile.py', ...(options.args ?? [])], { timeoutMs: options.timeoutMs ?? 8000 });
+      const result = await running.catch(() => undefined);
+      assert.equal((await neighbour.exec(['echo', 'well'])).stdout, 'well\n');
+      await neighbour.kill();
+      return { sbx, result };
+    };
+
+    it('hides the host’s files', async () => {
+      const { sbx, result } = await attack(hostilePrograms.hostFiles, { args: [server.apiKey, `${server.dataDir}/server/admin.key`] });
+      assert.match(result?.stdout ?? '', /found 0\n$/);
+      await sbx.kill();
+    });
+
+    it('refuses the network and records it', async () => {
+      const { sbx, result } = await attack(hostilePrograms.network, { timeoutMs: 40_000 });
+      assert.match(result?.stdout ?? '', /reached 0\n$/);
+      await sleep(2500);
+      const denied = await server.client.audit.list({ sandboxId: sbx.id, action: 'network.denied' });
+      assert.ok(denied.some(({ detail }) => detail.address === '169.254.169.254' && detail.port === 80));
+      await sbx.kill();
+    });
+
+    it('bounds a fork bomb', async () => {
+      const { sbx } = await attack(hostilePrograms.forkBomb);
+      await sbx.kill();
+    });
+
+    it('bounds memory', async () => {
+      const { sbx, result } = await attack(hostilePrograms.memoryHog);
+      if (result === undefined) assert.equal((await endOf(sbx)).endReason, 'memory_limit');
+      else assert.notEqual(result.exitCode, 0);
+      await sbx.kill();
+    });
+
+    it('bounds the disk, and gives room again after files are removed', async () => {
+      const { sbx, result } = await attack(hostilePrograms.diskFill);
+      assert.match(result?.stdout ?? '', /stopped:[\s\S]*room again/);
+      await sbx.kill();
+    });
+
+    it('ends a sandbox of a million empty files at its memory limit, alone', async () => {
+      const { sbx } = await attack(hostilePrograms.emptyFiles, { timeoutMs: 60_000 });
+      assert.equal((await endOf(sbx)).endReason, 'memory_limit');
+    });
+
+    it('does not drown in output that nobody reads', async () => {
+      const sbx = await create({ template: 'python' });
+      await sbx.files.write('hostile.py', await sourceOf(hostilePrograms.outputFlood));
+      const pid = serverPid(server.process.pid ?? 0);
+      const flood = await sbx.spawn(['python3', 'hostile.py'], { timeoutMs: 5000 });
+      await flood.detach();
+      const before = residentBytes(pid);
+      await sleep(3000);
+      assert.ok(residentBytes(pid) - before < 32 * 1024 * 1024);
+      await sbx.kill();
+    });
+
+    it('kills what ignores SIGTERM, and daemons end with their sandbox', async () => {
+      const { sbx, result } = await attack(hostilePrograms.ignoresSigterm, { timeoutMs: 1500 });
+      assert.deepEqual([result?.reason, result?.signal], ['deadline', 'SIGKILL']);
+      await sbx.files.write('daemons.py', await sourceOf(hostilePrograms.daemons));
+      assert.match((await sbx.exec(['python3', 'daemons.py'])).stdout, /left behind/);
+      await sbx.kill();
+    });
+  });
+
+  it('leaves nothing on the host when all are killed', async () => {
+    for await (const { id } of Sandbox.list({ url: server.url, apiKey: server.apiKey })) {
+      await (await Sandbox.connect(id, { url: server.url, apiKey: server.apiKey })).kill();
+    }
+    await stopProcess(server.process);
+    assert.deepEqual(tracesOf(server.dataDir), nothing);
+    server = await startServer({ dataDir: server.dataDir });
+  });
+
+  it('survives kill -9 of the server, then of everything, and goes on', async () => {
+    const sbx = await create({ timeoutMs: 120_000 });
+    const counter = await sbx.spawn('i=0; while true; do i=$((i+1)); echo $i; sleep 0.05; done');
+    await counter.detach();
+    process.kill(serverPid(server.process.pid ?? 0), 'SIGKILL');
+    const again = await untilAnswers(sbx);
+    assert.equal((await again.exec(['echo', 'still'])).stdout, 'still\n');
+    const crashed = server;
+    const gone = new Promise((resolve) => crashed.process.once('exit', resolve));
+    process.kill(-(crashed.process.pid ?? 0), 'SIGKILL');
+    await gone;
+    server = await startServer({ dataDir: crashed.dataDir });
+    const survivor = await Sandbox.connect(sbx.id, { url: server.url, apiKey: server.apiKey });
+    assert.equal((await survivor.info()).state, 'running');
+    const output = await survivor.attach(counter.execId);
+    const numbers: number[] = [];
+    for await (const { data } of output.output()) {
+      numbers.push(...Buffer.from(data).toString().trim().split('\n').map(Number));
+      if (numbers.length > 40) break;
+    }
+    assert.ok(numbers.every((number, index) => index === 0 || number - (numbers[index - 1] ?? 0) <= 1), 'a gap in the counter');
+    await survivor.kill();
+  });
+});
+
+async function gather(output: AsyncIterable<{ data: Uint8Array }>): Promise<Buffer> {
+  const pieces: Uint8Array[] = [];
+  for await (const { data } of output) pieces.push(data.slice());
+  return Buffer.concat(pieces);
+}
+
+function digest(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+async function endOf(sbx: Sandbox): Promise<Awaited<ReturnType<Sandbox['info']>>> {
+  for (let round = 0; round < 100; round += 1) {
+    const info = await sbx.info();
+    if (info.state === 'ended') return info;
+    await sleep(100);
+  }
+  throw new Error(`${sbx.id} has not ended`);
+}
+
+async function untilAnswers(sbx: Sandbox): Promise<Sandbox> {
+  for (let round = 0; round < 100; round += 1) {
+    const answers = await sbx.ping().then(() => true, () => false);
+    if (answers) return sbx;
+    await sleep(100);
+  }
+  throw new Error('the server did not come back');
+}
