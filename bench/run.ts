@@ -58,7 +58,13 @@ async function warm(server: TestServer, run: readonly number[]): Promise<void> {
   const promise = 'p50 ≤ 15 ms, p99 ≤ 60 ms, ≥ 6× bare runsc run';
   const keeps = (p50: number, p99: number, peers: Readonly<Record<string, number>>): boolean =>
     p50 <= 15 && p99 <= 60 && (peers['runsc run'] ?? 0) >= 6;
-  add(figure('warm: create → first echo, every 400 ms', samples, { peers: { 'runsc run': run }, promise, keeps }));
+  add(
+    figure('warm: create → first echo, every 400 ms', samples, {
+      peers: { 'runsc run': run },
+      promise,
+      keeps,
+    }),
+  );
   await waitForPool(server, 10);
   await backToBack(server);
 }
@@ -113,7 +119,8 @@ async function transfers(server: TestServer): Promise<void> {
   const up = 256_000 / (performance.now() - from);
   from = performance.now();
   let read = 0;
-  for await (const piece of await sandbox.files.read('/home/user/big', { format: 'stream' })) read += piece.length;
+  for await (const piece of await sandbox.files.read('/home/user/big', { format: 'stream' }))
+    read += piece.length;
   const down = 256_000 / (performance.now() - from);
   clearInterval(watch);
   if (read !== 256 * mib) throw new Error(`read ${read} bytes`);
@@ -122,7 +129,13 @@ async function transfers(server: TestServer): Promise<void> {
   add(figure('256 MiB up', [up], { unit: 'MiB/s', promise: '≥ 100 MiB/s', keeps: fast }));
   add(figure('256 MiB down', [down], { unit: 'MiB/s', promise: '≥ 100 MiB/s', keeps: fast }));
   const grown = (highest - before) / mib;
-  add(figure('server memory growth meanwhile', [grown], { unit: 'MiB', promise: '< 32 MiB', keeps: (p50) => p50 < 32 }));
+  add(
+    figure('server memory growth meanwhile', [grown], {
+      unit: 'MiB',
+      promise: '< 32 MiB',
+      keeps: (p50) => p50 < 32,
+    }),
+  );
   console.log(`  the runtime's own writing of 256 MiB: ${inside.stdout.trim()}`);
 }
 
@@ -141,7 +154,9 @@ async function burst(server: TestServer): Promise<void> {
   await waitForPool(server, 50);
   const settled = await Promise.allSettled(Array.from({ length: 100 }, () => firstAnswer(server)));
   const made = settled.filter((result) => result.status === 'fulfilled').map((result) => result.value);
-  const codes = settled.filter((result) => result.status === 'rejected').map((result) => (result.reason as { code?: string }).code);
+  const codes = settled
+    .filter((result) => result.status === 'rejected')
+    .map((result) => (result.reason as { code?: string }).code);
   add(
     figure(
       '100 creates at once, pool of 50',
@@ -168,7 +183,9 @@ async function idle(server: TestServer, bare: BareRunsc): Promise<void> {
       keeps: (p50) => p50 <= 8,
     }),
   );
-  console.log(`  bare runsc ${(bareBytes / mib).toFixed(1)} MiB, Casemate ${(ours / mib).toFixed(1)} MiB each`);
+  console.log(
+    `  bare runsc ${(bareBytes / mib).toFixed(1)} MiB, Casemate ${(ours / mib).toFixed(1)} MiB each`,
+  );
   await Promise.all(made.map((sandbox) => sandbox.kill()));
 }
 
@@ -181,9 +198,14 @@ function dockerMissing(): string | undefined {
 async function main(): Promise<void> {
   const [runsc] = await findRunsc({ libraryDir: join(defaultDataDir, 'lib/gvisor') });
   if (runsc === undefined) throw new Error('there is no runsc on this machine');
-  const { root } = await templateRoot(process.env.CASEMATE_STORE_DIR ?? join(defaultDataDir, 'store'), 'base');
+  const { root } = await templateRoot(
+    process.env.CASEMATE_STORE_DIR ?? join(defaultDataDir, 'store'),
+    'base',
+  );
   const bare = await bareRunsc({ path: runsc.path, platform: runsc.platform, root });
-  console.log(`runsc ${runsc.version} (${runsc.platform}), ${cpus().length} cores, kernel ${release()}, page cache warm`);
+  console.log(
+    `runsc ${runsc.version} (${runsc.platform}), ${cpus().length} cores, kernel ${release()}, page cache warm`,
+  );
   const noDocker = dockerMissing();
   if (noDocker !== undefined) console.log(`docker run, docker exec: skipped, ${noDocker}`);
   try {
@@ -199,7 +221,13 @@ async function main(): Promise<void> {
         await sleep(200);
       }
       const keeps = (p50: number): boolean => p50 <= 1.3 * percentile(run, 0.5);
-      add(figure('cold: create → first echo', samples, { peers: { 'runsc run': run }, promise: 'p50 ≤ 1.3× bare', keeps }));
+      add(
+        figure('cold: create → first echo', samples, {
+          peers: { 'runsc run': run },
+          promise: 'p50 ≤ 1.3× bare',
+          keeps,
+        }),
+      );
       await idle(cold, bare);
     } finally {
       await cold.close();
@@ -217,7 +245,10 @@ async function main(): Promise<void> {
     await bare.close();
   }
   await mkdir('build', { recursive: true });
-  await writeFile('build/bench.json', JSON.stringify({ runsc: runsc.version, kernel: release(), figures }, undefined, 2));
+  await writeFile(
+    'build/bench.json',
+    JSON.stringify({ runsc: runsc.version, kernel: release(), figures }, undefined, 2),
+  );
   console.log('\nbuild/bench.json has them for machines.');
 }
 

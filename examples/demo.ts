@@ -23,13 +23,21 @@ function say(text: string): void {
 
 async function analyse(sbx: Sandbox): Promise<void> {
   const dataset = new URL('../node_modules/vega-datasets/data/stocks.csv', import.meta.url);
-  await step('upload a real CSV', async () => sbx.files.write('/home/user/stocks.csv', await readFile(dataset)));
+  await step('upload a real CSV', async () =>
+    sbx.files.write('/home/user/stocks.csv', await readFile(dataset)),
+  );
   const program = await readFile(new URL('analysis.py', import.meta.url));
-  await step('upload the program that a model wrote', () => sbx.files.write('/home/user/analysis.py', program));
-  const result = await step('run pandas and matplotlib', () => sbx.exec('python3 analysis.py', { timeoutMs: 120_000 }));
+  await step('upload the program that a model wrote', () =>
+    sbx.files.write('/home/user/analysis.py', program),
+  );
+  const result = await step('run pandas and matplotlib', () =>
+    sbx.exec('python3 analysis.py', { timeoutMs: 120_000 }),
+  );
   if (result.exitCode !== 0) throw new Error(`the analysis failed:\n${result.stderr}`);
   say(result.stdout.trim());
-  const chart = await step('download the chart', () => sbx.files.read('/home/user/chart.png', { format: 'bytes' }));
+  const chart = await step('download the chart', () =>
+    sbx.files.read('/home/user/chart.png', { format: 'bytes' }),
+  );
   if (Buffer.from(chart).toString('latin1', 1, 4) !== 'PNG') throw new Error('the chart is not a PNG');
   await mkdir(outputFolder, { recursive: true });
   await writeFile(new URL('chart.png', outputFolder), chart);
@@ -39,7 +47,11 @@ async function analyse(sbx: Sandbox): Promise<void> {
 /** Runs a hostile program in a sandbox of its own and tells from the outside whether it was stopped. */
 async function attack(server: TestServer, program: HostileProgram, args: string[] = []): Promise<void> {
   const connection = { url: server.url, apiKey: server.apiKey };
-  const sbx = await Sandbox.create({ ...connection, template: 'python', limits: { diskMib: 256, memoryMib: 512 } });
+  const sbx = await Sandbox.create({
+    ...connection,
+    template: 'python',
+    limits: { diskMib: 256, memoryMib: 512 },
+  });
   await sbx.files.write('/home/user/hostile.py', await sourceOf(program));
   const ran = await step(`hostile: ${program.tries}`, () =>
     sbx.exec(['python3', '/home/user/hostile.py', ...args], { timeoutMs: 8000 }).then(
@@ -84,18 +96,24 @@ async function showAudit(server: TestServer): Promise<void> {
   const refused = events.filter((event) => event.action === 'network.denied');
   const metadata = refused.find((event) => event.detail.address === '169.254.169.254');
   if (metadata === undefined) throw new Error('the attempt on the metadata address is not in the audit log');
-  say(`for example: ${metadata.at} sandbox ${metadata.sandboxId} was refused 169.254.169.254:${metadata.detail.port}`);
+  say(
+    `for example: ${metadata.at} sandbox ${metadata.sandboxId} was refused 169.254.169.254:${metadata.detail.port}`,
+  );
   const limit = events.find((event) => event.action === 'limit.hit');
   if (limit === undefined) throw new Error('no limit that was hit is in the audit log');
 }
 
 async function main(): Promise<void> {
-  const server = await step('start the server', () => startServer({ log: process.env.CASEMATE_DEMO_LOG ? 'inherit' : 'ignore' }));
+  const server = await step('start the server', () =>
+    startServer({ log: process.env.CASEMATE_DEMO_LOG ? 'inherit' : 'ignore' }),
+  );
   try {
     await step('have the template', () => needTemplates(server, ['python']));
     const connection = { url: server.url, apiKey: server.apiKey };
     {
-      await using sbx = await step('create a sandbox', () => Sandbox.create({ ...connection, template: 'python', runtime: 'gvisor' }));
+      await using sbx = await step('create a sandbox', () =>
+        Sandbox.create({ ...connection, template: 'python', runtime: 'gvisor' }),
+      );
       await step('first answer', () => sbx.exec('echo ready'));
       await analyse(sbx);
     }

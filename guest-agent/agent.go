@@ -103,6 +103,7 @@ func (a *agent) welcome(payload []byte, out io.Writer, writing *sync.Mutex) *con
 	wire := appendFrame([]byte(protoMarker), frame{kind: frameHello, payload: body})
 	c := newConn(a, out)
 	c.control = append(c.control, wire)
+	c.closing = !sound
 	go c.writeLoop(writing)
 	if !sound {
 		return nil

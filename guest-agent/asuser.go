@@ -20,23 +20,38 @@ func (a *agent) asUser(name string, work func() error) error {
 	go func() {
 		// A thread whose rights could not be given back must not serve anybody else: it stays locked and dies.
 		runtime.LockOSThread()
-		if err := become(user); err != nil {
-			done <- fail("file_denied", "cannot act as "+user.name+": "+err.Error())
-			return
+		err := become(user)
+		if err == nil {
+			err = guardedWork(work)
+		} else {
+			err = fail("file_denied", "cannot act as "+user.name+": "+err.Error())
 		}
-		result := work()
 		if becomeRoot() == nil {
 			runtime.UnlockOSThread()
 		}
-		done <- result
+		done <- err
 	}()
 	return <-done
 }
 
+// guardedWork keeps a defect in work from ending the sandbox: the caller's own guard is on another goroutine.
+func guardedWork(work func() error) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = fail("internal", "the guest agent failed in this call")
+		}
+	}()
+	return work()
+}
+
 const keepID = ^uintptr(0)
 
+// become sets effective ids only, so that they can be given back; the rights that root has go with them.
 func become(user account) error {
-	if err := rawCall(syscall.SYS_SETGROUPS, uintptr(len(user.groups)), uintptr(unsafe.Pointer(&user.groups[0])), 0); err != nil {
+	groups := uintptr(unsafe.Pointer(&user.groups[0]))
+	err := rawCall(syscall.SYS_SETGROUPS, uintptr(len(user.groups)), groups, 0)
+	runtime.KeepAlive(user)
+	if err != nil {
 		return err
 	}
 	if err := rawCall(syscall.SYS_SETRESGID, keepID, uintptr(user.gid), keepID); err != nil {
@@ -69,7 +84,7 @@ func (a *agent) userOr(name string) (account, error) {
 		name = a.bound.userName()
 	}
 	if name == "" {
-		return a.users.find(itoa(os.Geteuid()))
+		name = itoa(os.Getuid())
 	}
 	return a.users.find(name)
 }

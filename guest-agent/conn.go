@@ -8,96 +8,122 @@ import (
 )
 
 const (
+	// controlFramesMax bounds the answers that wait for a host which asks and never reads; then it is cut off.
 	controlFramesMax = 8192
-	messageBytesMax  = protoPayloadBytesMax
+	// messagesWaitingMax is where senders of MESSAGE begin to wait for the host.
+	messagesWaitingMax = 256
+	messageBytesMax    = protoPayloadBytesMax
 )
 
-// conn is one attached host: its streams, and a queue of frames to it. Control frames overtake queued data.
+// conn is one attached host: its streams, and the frames that wait for it. Its lock guards its streams too.
 type conn struct {
 	agent *agent
 	out   io.Writer
 
-	mu      sync.Mutex
-	wake    *sync.Cond
+	mu   sync.Mutex
+	wake *sync.Cond // the writer waits here for work
+	room *sync.Cond // senders of MESSAGE wait here for the writer
+	// control frames (all but DATA) overtake data.
 	control [][]byte
+	// ready holds the streams that have data and credit, in turn.
+	ready   []*stream
 	streams map[uint32]*stream
 	highest uint32
-	// ready holds streams that have data and credit, in turn.
-	ready []*stream
-	dead  bool
+	// closing ends the connection once control is written; dead ends it now.
+	closing bool
+	dead    bool
 }
 
 func newConn(a *agent, out io.Writer) *conn {
 	c := &conn{agent: a, out: out, streams: map[uint32]*stream{}}
 	c.wake = sync.NewCond(&c.mu)
+	c.room = sync.NewCond(&c.mu)
 	return c
 }
 
-// send queues a control frame (everything but DATA).
+// send queues a control frame.
 func (c *conn) send(f frame) {
-	wire := appendFrame(nil, f)
 	c.mu.Lock()
-	if !c.dead && len(c.control) < controlFramesMax {
-		c.control = append(c.control, wire)
-		c.wake.Signal()
-	}
+	c.queue(f)
+	overrun := len(c.control) > controlFramesMax
 	c.mu.Unlock()
+	if overrun {
+		c.kill()
+	}
 }
 
-// writeLoop writes until the connection is replaced. A host that does not read blocks it here and nothing else.
+// queue is send for callers that hold the lock.
+func (c *conn) queue(f frame) {
+	if c.dead {
+		return
+	}
+	c.control = append(c.control, appendFrame(nil, f))
+	c.wake.Signal()
+}
+
+// writeLoop writes until the connection ends. A host that does not read blocks it here, and nothing else.
+// writing is held from the choice of a frame to its last byte, so that nothing of an old connection follows a HELLO.
 func (c *conn) writeLoop(writing *sync.Mutex) {
-	buffer := make([]byte, 0, protoHeaderBytes+protoPayloadBytesMax)
-	for {
-		c.mu.Lock()
-		for len(c.control) == 0 && len(c.ready) == 0 && !c.dead {
-			c.wake.Wait()
-		}
-		if c.dead {
-			c.mu.Unlock()
-			return
-		}
-		var wire []byte
-		if len(c.control) > 0 {
-			wire = c.control[0]
-			c.control = c.control[1:]
-		} else {
-			s := c.ready[0]
-			c.ready = c.ready[1:]
-			buffer = s.takeFrame(buffer[:0])
-			wire = buffer
-		}
-		c.mu.Unlock()
-		if len(wire) == 0 {
-			continue
-		}
+	buffer := make([]byte, protoHeaderBytes+protoPayloadBytesMax)
+	for c.waitForWork() {
 		writing.Lock()
-		_, err := c.out.Write(wire)
+		var err error
+		if wire := c.nextWire(buffer); wire != nil {
+			_, err = c.out.Write(wire)
+		}
 		writing.Unlock()
 		if err != nil {
 			c.kill()
-			return
 		}
 	}
+}
+
+func (c *conn) waitForWork() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.control) == 0 && len(c.ready) == 0 && !c.dead {
+		if c.closing {
+			return false
+		}
+		c.wake.Wait()
+	}
+	return !c.dead
+}
+
+// nextWire takes the next frame out of the queues; nil when it went away meanwhile.
+func (c *conn) nextWire(buffer []byte) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead {
+		return nil
+	}
+	if len(c.control) > 0 {
+		wire := c.control[0]
+		c.control[0] = nil
+		c.control = c.control[1:]
+		c.room.Broadcast()
+		return wire
+	}
+	if len(c.ready) == 0 {
+		return nil
+	}
+	s := c.ready[0]
+	c.ready = c.ready[1:]
+	return s.takeFrame(buffer)
 }
 
 // kill ends the connection; its streams learn of it. Programs go on running.
 func (c *conn) kill() {
 	c.mu.Lock()
-	if c.dead {
-		c.mu.Unlock()
-		return
-	}
-	c.dead = true
-	streams := make([]*stream, 0, len(c.streams))
-	for _, s := range c.streams {
-		streams = append(streams, s)
-	}
+	streams := c.streams
 	c.streams = map[uint32]*stream{}
+	c.dead = true
 	c.control, c.ready = nil, nil
 	c.wake.Broadcast()
+	c.room.Broadcast()
 	c.mu.Unlock()
 	for _, s := range streams {
-		s.cancel()
+		s.end(nil)
 	}
 }
 
@@ -105,7 +131,9 @@ func (c *conn) kill() {
 func (c *conn) handle(f frame) {
 	switch f.kind {
 	case framePing:
-		c.send(frame{kind: framePong, payload: append([]byte(nil), f.payload...)})
+		if len(f.payload) == 8 {
+			c.send(frame{kind: framePong, payload: f.payload})
+		}
 	case frameOpen:
 		c.open(f)
 	case frameData, frameWindow, frameClose:
@@ -115,20 +143,18 @@ func (c *conn) handle(f frame) {
 		if s == nil {
 			return // closed a moment ago: in flight
 		}
-		switch f.kind {
-		case frameData:
+		switch {
+		case f.kind == frameData:
 			s.received(f.payload, f.flags&protoFlagEnd != 0)
-		case frameWindow:
-			if len(f.payload) == 4 {
-				s.granted(int(binary.BigEndian.Uint32(f.payload)))
-			}
-		case frameClose:
-			c.forget(s)
-			s.cancel()
+		case f.kind == frameClose:
+			s.end(nil)
+		case len(f.payload) == 4:
+			s.granted(binary.BigEndian.Uint32(f.payload))
 		}
 	}
 }
 
+// open starts what a new stream asks for.
 func (c *conn) open(f frame) {
 	var request struct {
 		Method string          `json:"method"`
@@ -150,7 +176,7 @@ func (c *conn) open(f frame) {
 		s.finish(nil, fail("invalid_request", "OPEN holds no request"))
 		return
 	}
-	handler, known := c.agent.methods[request.Method]
+	method, known := c.agent.methods[request.Method]
 	if !known {
 		s.finish(nil, fail("unsupported", "no method "+request.Method))
 		return
@@ -159,26 +185,27 @@ func (c *conn) open(f frame) {
 		request.Params = json.RawMessage("{}")
 	}
 	go func() {
-		result, err := handler(s, request.Params)
+		result, err := guarded(method, s, request.Params)
 		s.finish(result, err)
 	}()
 }
 
-func (c *conn) forget(s *stream) {
-	c.mu.Lock()
-	delete(c.streams, s.id)
-	c.mu.Unlock()
+// guarded keeps a defect in one method from ending the sandbox.
+func guarded(method handler, s *stream, params json.RawMessage) (result interface{}, err error) {
+	defer func() {
+		if recover() != nil {
+			result, err = nil, fail("internal", "the guest agent failed in this call")
+		}
+	}()
+	return method(s, params)
 }
 
-func closeFrame(id uint32, result interface{}, failure *failure) frame {
-	var body interface{}
-	if failure != nil {
-		body = map[string]interface{}{"error": failure}
-	} else {
-		if result == nil {
-			result = struct{}{}
-		}
-		body = map[string]interface{}{"result": result}
+func closeFrame(id uint32, result interface{}, why *failure) frame {
+	body := map[string]interface{}{"result": result}
+	if why != nil {
+		body = map[string]interface{}{"error": why}
+	} else if result == nil {
+		body["result"] = struct{}{}
 	}
 	payload, err := json.Marshal(body)
 	if err != nil || len(payload) > messageBytesMax {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"strconv"
 	"syscall"
 )
 
@@ -34,14 +35,29 @@ func failureOf(err error) *failure {
 		return fail("file_exists", err.Error())
 	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fail("file_denied", err.Error())
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EIO):
+	case isOneOf(err, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EIO):
 		return fail("disk_full", err.Error()+" (the disk of the sandbox is full)")
-	case errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ELOOP),
-		errors.Is(err, syscall.ENAMETOOLONG):
+	case isOneOf(err, syscall.EISDIR, syscall.EINVAL, syscall.ELOOP, syscall.ENAMETOOLONG, syscall.ENXIO, syscall.ENODEV,
+		syscall.ETXTBSY, syscall.EBUSY, syscall.EXDEV, syscall.EMLINK, syscall.EOPNOTSUPP):
 		return fail("file_invalid", err.Error())
+	case errors.Is(err, os.ErrClosed):
+		return fail("conflict", "the program has ended")
 	default:
 		return fail("internal", err.Error())
 	}
+}
+
+func isOneOf(err error, numbers ...syscall.Errno) bool {
+	var number syscall.Errno
+	if !errors.As(err, &number) {
+		return false
+	}
+	for _, candidate := range numbers {
+		if number == candidate {
+			return true
+		}
+	}
+	return false
 }
 
 // decode reads parameters; what does not fit is the caller's mistake.
@@ -51,3 +67,5 @@ func decode(raw json.RawMessage, into interface{}) error {
 	}
 	return nil
 }
+
+func itoa(number int) string { return strconv.Itoa(number) }

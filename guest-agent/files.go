@@ -2,14 +2,14 @@ package main
 
 import (
 	"encoding/json"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
-const listDepthMax = 32
+const pathBytesMax = 4096
 
 // entry describes a file of the sandbox.
 type entry struct {
@@ -21,22 +21,23 @@ type entry struct {
 	UID            uint32 `json:"uid"`
 	GID            uint32 `json:"gid"`
 	User           string `json:"user,omitempty"`
+	Group          string `json:"group,omitempty"`
 	ModifiedUnixMs int64  `json:"modifiedUnixMs"`
 	Target         string `json:"target,omitempty"`
 }
 
 type fileParams struct {
-	Path      string `json:"path"`
-	User      string `json:"user"`
-	Mode      *int   `json:"mode"`
-	Parents   bool   `json:"parents"`
-	Recursive bool   `json:"recursive"`
-	Append    bool   `json:"append"`
-	Depth     int    `json:"depth"`
-	Offset    int64  `json:"offset"`
-	Length    *int64 `json:"length"`
-	From      string `json:"from"`
-	To        string `json:"to"`
+	Path      string  `json:"path"`
+	User      string  `json:"user"`
+	Mode      *uint32 `json:"mode"`
+	Parents   bool    `json:"parents"`
+	Recursive bool    `json:"recursive"`
+	Append    bool    `json:"append"`
+	Depth     int     `json:"depth"`
+	Offset    int64   `json:"offset"`
+	Length    *int64  `json:"length"`
+	From      string  `json:"from"`
+	To        string  `json:"to"`
 }
 
 // fileCall decodes parameters and makes paths absolute: relative ones start in the user's home.
@@ -47,34 +48,33 @@ func (a *agent) fileCall(raw json.RawMessage) (fileParams, error) {
 	}
 	user, err := a.userOr(params.User)
 	if err != nil {
-		return params, fail("file_denied", err.Error())
+		return params, err
+	}
+	if params.Path == "" && (params.From == "" || params.To == "") {
+		return params, fail("invalid_request", "no path given")
+	}
+	if params.Mode != nil && *params.Mode > 0o7777 {
+		return params, fail("invalid_request", "mode is at most octal 7777")
 	}
 	for _, path := range []*string{&params.Path, &params.From, &params.To} {
-		if len(*path) > 4096 {
-			return params, fail("file_invalid", "the path is too long")
-		}
-		for i := 0; i < len(*path); i++ {
-			if (*path)[i] == 0 {
-				return params, fail("file_invalid", "the path holds a null byte")
-			}
+		if len(*path) > pathBytesMax || strings.IndexByte(*path, 0) >= 0 {
+			return params, fail("file_invalid", "the path is too long, or holds a null byte")
 		}
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(user.home, *path)
 		}
 	}
-	if params.Path == "" && (params.From == "" || params.To == "") {
-		return params, fail("file_invalid", "no path given")
-	}
 	return params, nil
 }
 
-func (p fileParams) mode(otherwise fs.FileMode) fs.FileMode {
+func (p fileParams) modeOr(otherwise uint32) uint32 {
 	if p.Mode == nil {
 		return otherwise
 	}
-	return fs.FileMode(*p.Mode) & 0o777
+	return *p.Mode
 }
 
+// describe answers what lies at a path; a symlink is not followed.
 func (a *agent) describe(path string) (entry, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -92,7 +92,7 @@ func (a *agent) describe(path string) (entry, error) {
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		e.Mode, e.UID, e.GID = stat.Mode&0o7777, stat.Uid, stat.Gid
-		e.User = a.users.nameOf(int(stat.Uid))
+		e.User, e.Group = a.users.names(int(stat.Uid), int(stat.Gid))
 	}
 	return e, nil
 }
@@ -124,12 +124,26 @@ func (a *agent) fileMkdir(_ *stream, raw json.RawMessage) (interface{}, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.entryOf(params, params.Path, func() error {
-		if params.Parents {
-			return os.MkdirAll(params.Path, params.mode(0o755))
+	return a.entryOf(params, params.Path, params.makeDirectory)
+}
+
+// makeDirectory gives exactly the mode asked for; with parents a directory that is there already stays as it is.
+func (p fileParams) makeDirectory() error {
+	if p.Parents {
+		if err := os.MkdirAll(filepath.Dir(p.Path), 0o755); err != nil {
+			return err
 		}
-		return os.Mkdir(params.Path, params.mode(0o755))
-	})
+	}
+	err := syscall.Mkdir(p.Path, p.modeOr(0o755))
+	if err != nil && p.Parents {
+		if info, statErr := os.Stat(p.Path); statErr == nil && info.IsDir() {
+			return nil
+		}
+	}
+	if err != nil || p.Mode == nil {
+		return err
+	}
+	return syscall.Chmod(p.Path, *p.Mode)
 }
 
 func (a *agent) fileMove(_ *stream, raw json.RawMessage) (interface{}, error) {
@@ -154,106 +168,4 @@ func (a *agent) fileRemove(_ *stream, raw json.RawMessage) (interface{}, error) 
 		}
 		return os.Remove(params.Path)
 	})
-}
-
-// fileList sends the entries below a directory, as many in a message as fit; symlinks are not followed.
-func (a *agent) fileList(s *stream, raw json.RawMessage) (interface{}, error) {
-	params, err := a.fileCall(raw)
-	if err != nil {
-		return nil, err
-	}
-	if params.Depth < 1 || params.Depth > listDepthMax {
-		return nil, fail("invalid_request", "depth is 1 to 32")
-	}
-	batch, size := []entry{}, 0
-	flush := func() error {
-		err := s.message(map[string]interface{}{"entries": batch})
-		batch, size = batch[:0], 0
-		return err
-	}
-	var walk func(directory string, depth int) error
-	walk = func(directory string, depth int) error {
-		children, err := os.ReadDir(directory)
-		if err != nil {
-			return err
-		}
-		for _, child := range children {
-			e, err := a.describe(filepath.Join(directory, child.Name()))
-			if err != nil {
-				continue // removed meanwhile
-			}
-			batch, size = append(batch, e), size+len(e.Path)*7+len(e.Target)*6+400
-			if size > messageBytesMax/2 {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-			if e.Type == "directory" && depth > 1 {
-				_ = walk(e.Path, depth-1) // what cannot be read is listed without its inside
-			}
-		}
-		return nil
-	}
-	err = a.asUser(params.User, func() error { return walk(params.Path, params.Depth) })
-	if err == nil {
-		err = flush()
-	}
-	return nil, err
-}
-
-// fileRead streams a regular file, or what a /proc file says; devices and pipes are refused.
-func (a *agent) fileRead(s *stream, raw json.RawMessage) (interface{}, error) {
-	params, err := a.fileCall(raw)
-	if err != nil {
-		return nil, err
-	}
-	var file *os.File
-	err = a.asUser(params.User, func() error {
-		var err error
-		file, err = os.OpenFile(params.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fail("file_invalid", params.Path+" is not a regular file")
-	}
-	if params.Offset < 0 || params.Offset > info.Size() && info.Size() > 0 {
-		return nil, fail("file_invalid", "the offset lies behind the end of the file")
-	}
-	if _, err := file.Seek(params.Offset, io.SeekStart); err != nil && params.Offset > 0 {
-		return nil, err
-	}
-	length := info.Size() - params.Offset
-	if params.Length != nil && *params.Length < length {
-		length = *params.Length
-	}
-	var source io.Reader = file
-	if info.Size() > 0 || params.Length != nil {
-		source = io.LimitReader(file, length)
-	}
-	if err := s.message(map[string]int64{"size": info.Size(), "offset": params.Offset, "length": length}); err != nil {
-		return nil, err
-	}
-	buffer := make([]byte, 2*protoPayloadBytesMax)
-	for {
-		n, err := io.ReadFull(source, buffer)
-		if n > 0 {
-			if err := s.write(0, buffer[:n], false); err != nil {
-				return nil, err
-			}
-		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return nil, s.write(0, nil, true)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 )
+
+const linksFollowedMax = 40
 
 var temporaryNumber int64
 
@@ -18,8 +21,8 @@ type upload struct {
 	target string
 	// temporary is empty where the bytes go into the target itself (append, or a folder that takes no new file).
 	temporary string
-	keepMode  os.FileMode
-	hasMode   bool
+	// mode is what the file shall have at the end; nil leaves it.
+	mode *uint32
 }
 
 // fileWrite takes a file from the host. Half an upload leaves the old file as it was.
@@ -31,13 +34,17 @@ func (a *agent) fileWrite(s *stream, raw json.RawMessage) (interface{}, error) {
 	var up *upload
 	err = a.asUser(params.User, func() error {
 		var err error
-		up, err = openUpload(params)
+		up, err = a.openUpload(params)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	size, err := copyIn(s, up.file)
+	err = copyIn(s, up.file)
+	var size int64
+	if info, statErr := up.file.Stat(); statErr == nil {
+		size = info.Size()
+	}
 	if closeErr := up.file.Close(); err == nil {
 		err = closeErr
 	}
@@ -45,108 +52,144 @@ func (a *agent) fileWrite(s *stream, raw json.RawMessage) (interface{}, error) {
 	if err == nil {
 		err = finishErr
 	}
-	if err != nil {
-		return nil, err
-	}
-	return map[string]int64{"size": size}, nil
+	return map[string]int64{"size": size}, err
 }
 
-func copyIn(s *stream, file *os.File) (int64, error) {
-	size := int64(0)
+func copyIn(s *stream, file *os.File) error {
 	for {
 		data, err := s.read()
 		if err == io.EOF {
-			return size, nil
+			return nil
+		}
+		if err == nil {
+			_, err = file.Write(data)
 		}
 		if err != nil {
-			return size, err
-		}
-		n, err := file.Write(data)
-		size += int64(n)
-		if err != nil {
-			return size, err
+			return err
 		}
 	}
 }
 
 // openUpload runs with the user's rights.
-func openUpload(params fileParams) (*upload, error) {
-	target := params.Path
+func (a *agent) openUpload(params fileParams) (*upload, error) {
 	if params.Parents {
-		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(params.Path), 0o755); err != nil {
 			return nil, err
 		}
 	}
-	if resolved, err := filepath.EvalSymlinks(target); err == nil {
-		target = resolved
-	}
-	up := &upload{target: target}
-	existing, statErr := os.Stat(target)
-	if statErr == nil {
-		if !existing.Mode().IsRegular() {
-			return nil, fail("file_invalid", target+" is not a regular file")
-		}
-		up.keepMode, up.hasMode = existing.Mode().Perm(), true
-	}
-	if params.Mode != nil {
-		up.keepMode, up.hasMode = params.mode(0), true
+	up := &upload{target: followLinks(params.Path), mode: params.Mode}
+	existing, err := os.Stat(up.target)
+	exists := err == nil
+	if exists && !existing.Mode().IsRegular() {
+		return nil, fail("file_invalid", up.target+" is not a regular file")
 	}
 	if params.Append {
-		file, err := os.OpenFile(target, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, params.mode(0o644))
-		up.file = file
-		return up, err
+		return up, up.openTarget(os.O_APPEND | os.O_CREATE)
 	}
-	temporary := filepath.Join(filepath.Dir(target), ".casemate-upload-"+strconv.FormatInt(atomic.AddInt64(&temporaryNumber, 1), 10))
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, params.mode(0o644))
-	if err == nil {
-		up.file, up.temporary = file, temporary
-		if statErr == nil && !sameOwner(file, existing) {
-			// Only the file itself may be written: a new one would belong to somebody else.
-			_ = os.Remove(temporary)
-			file.Close()
-			err = os.ErrPermission
-		}
-	}
-	if err != nil && os.IsPermission(err) && statErr == nil {
-		up.temporary = ""
-		up.file, err = os.OpenFile(target, os.O_WRONLY|os.O_TRUNC|syscall.O_NONBLOCK, 0)
+	err = up.openTemporary(a.bootID, existing)
+	if exists && os.IsPermission(err) {
+		// Only the file itself may be written: a new one cannot be made here, or would belong to somebody else.
+		err = up.openTarget(os.O_TRUNC)
 	}
 	return up, err
 }
 
-func sameOwner(file *os.File, existing os.FileInfo) bool {
-	made, err := file.Stat()
-	if err != nil {
-		return false
+func (up *upload) openTarget(how int) error {
+	var err error
+	up.temporary = ""
+	up.file, err = os.OpenFile(up.target, os.O_WRONLY|syscall.O_NONBLOCK|how, 0o644)
+	return err
+}
+
+// openTemporary makes the neighbour; it gets the owner and, unless another was asked for, the mode of the old file.
+func (up *upload) openTemporary(bootID string, existing os.FileInfo) error {
+	number := strconv.FormatInt(atomic.AddInt64(&temporaryNumber, 1), 10)
+	up.temporary = filepath.Join(filepath.Dir(up.target), ".casemate-"+bootID[:8]+"-"+number)
+	file, err := os.OpenFile(up.temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil || existing == nil {
+		up.file = file
+		return err
 	}
-	one, oneOk := made.Sys().(*syscall.Stat_t)
-	other, otherOk := existing.Sys().(*syscall.Stat_t)
-	return oneOk && otherOk && one.Uid == other.Uid
+	if stat, ok := existing.Sys().(*syscall.Stat_t); ok {
+		if up.mode == nil {
+			kept := stat.Mode & 0o7777
+			up.mode = &kept
+		}
+		err = keepOwner(file, stat)
+	}
+	if err != nil {
+		_ = file.Close()
+		_ = os.Remove(up.temporary)
+		return err
+	}
+	up.file = file
+	return nil
+}
+
+func keepOwner(file *os.File, old *syscall.Stat_t) error {
+	var made syscall.Stat_t
+	if err := syscall.Fstat(int(file.Fd()), &made); err != nil {
+		return err
+	}
+	if made.Uid == old.Uid && made.Gid == old.Gid {
+		return nil
+	}
+	return file.Chown(int(old.Uid), int(old.Gid))
+}
+
+// followLinks answers where a path leads, also where nothing lies there yet.
+func followLinks(path string) string {
+	for i := 0; i < linksFollowedMax; i++ {
+		next, err := os.Readlink(path)
+		if err != nil {
+			return path
+		}
+		if !filepath.IsAbs(next) {
+			next = filepath.Dir(path) + "/" + next // not cleaned: ".." behind a symlink leads elsewhere
+		}
+		path = next
+	}
+	return path
 }
 
 // finish runs with the user's rights.
 func (up *upload) finish(complete bool) error {
-	if !complete {
-		if up.temporary != "" {
-			_ = os.Remove(up.temporary)
-		}
-		return nil
-	}
 	path := up.target
 	if up.temporary != "" {
 		path = up.temporary
+		defer os.Remove(up.temporary) // gone already where all went well
 	}
-	if up.hasMode {
-		if err := os.Chmod(path, up.keepMode); err != nil {
+	if !complete {
+		return nil
+	}
+	if up.mode != nil {
+		if err := syscall.Chmod(path, *up.mode); err != nil {
 			return err
 		}
 	}
 	if up.temporary == "" {
 		return nil
 	}
-	if err := os.Rename(up.temporary, up.target); err != nil {
-		_ = os.Remove(up.temporary)
+	err := os.Rename(up.temporary, up.target)
+	if errors.Is(err, syscall.EBUSY) {
+		return copyOver(up.temporary, up.target) // the target is a mount of its own, as /etc/hosts often is
+	}
+	return err
+}
+
+func copyOver(from, to string) error {
+	source, err := os.Open(from)
+	if err != nil {
 		return err
 	}
-	return nil
+	defer source.Close()
+	target, err := os.OpenFile(to, os.O_WRONLY|os.O_TRUNC|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	if closeErr := target.Close(); err == nil {
+		err = closeErr
+	}
+	return err
 }

@@ -19,17 +19,25 @@ type frame struct {
 func appendFrame(out []byte, f frame) []byte {
 	start := len(out)
 	var header [protoHeaderBytes]byte
-	binary.BigEndian.PutUint16(header[0:], protoMagic)
-	header[2] = f.kind
-	header[3] = f.flags
-	binary.BigEndian.PutUint32(header[4:], f.stream)
-	binary.BigEndian.PutUint32(header[8:], uint32(len(f.payload)))
-	out = append(out, header[:]...)
-	out = append(out, f.payload...)
-	sum := crc32.ChecksumIEEE(out[start : start+12])
-	sum = crc32.Update(sum, crc32.IEEETable, f.payload)
-	binary.BigEndian.PutUint32(out[start+12:], sum)
+	out = append(append(out, header[:]...), f.payload...)
+	sealFrame(out[start:], f.kind, f.flags, f.stream)
 	return out
+}
+
+// sealFrame makes wire, whose payload stands behind room for a header, a frame.
+func sealFrame(wire []byte, kind, flags byte, stream uint32) []byte {
+	binary.BigEndian.PutUint16(wire[0:], protoMagic)
+	wire[2] = kind
+	wire[3] = flags
+	binary.BigEndian.PutUint32(wire[4:], stream)
+	binary.BigEndian.PutUint32(wire[8:], uint32(len(wire)-protoHeaderBytes))
+	binary.BigEndian.PutUint32(wire[12:], checksum(wire))
+	return wire
+}
+
+// checksum covers all of a frame but the checksum itself.
+func checksum(wire []byte) uint32 {
+	return crc32.Update(crc32.ChecksumIEEE(wire[:12]), crc32.IEEETable, wire[protoHeaderBytes:])
 }
 
 // decoder reads frames. After anything that is not a frame it hunts for the marker of a new attach.
@@ -85,17 +93,14 @@ func (d *decoder) next() (f frame, resynced bool, err error) {
 		if err := d.fill(protoHeaderBytes + int(length)); err != nil {
 			return frame{}, false, err
 		}
-		header = d.buffer[d.start : d.start+protoHeaderBytes]
-		payload := d.buffer[d.start+protoHeaderBytes : d.start+protoHeaderBytes+int(length)]
-		sum := crc32.ChecksumIEEE(header[:12])
-		sum = crc32.Update(sum, crc32.IEEETable, payload)
-		d.start += protoHeaderBytes + int(length)
-		if sum != binary.BigEndian.Uint32(header[12:]) {
+		wire := d.buffer[d.start : d.start+protoHeaderBytes+int(length)]
+		d.start += len(wire)
+		if checksum(wire) != binary.BigEndian.Uint32(wire[12:]) {
 			d.hunting = true
 			continue
 		}
-		f := frame{kind: header[2], flags: header[3], stream: binary.BigEndian.Uint32(header[4:]), payload: payload}
-		return f, resynced, nil
+		stream := binary.BigEndian.Uint32(wire[4:])
+		return frame{kind: wire[2], flags: wire[3], stream: stream, payload: wire[protoHeaderBytes:]}, resynced, nil
 	}
 }
 

@@ -71,13 +71,42 @@ func TestRingKeepsTheNewest(t *testing.T) {
 	for i := 0; i < 400; i++ {
 		piece := bytes.Repeat([]byte{byte(i)}, 10_000)
 		r.add(piece)
+		r.trim(ringBytesMax)
 		total += len(piece)
 	}
-	kept := r.take()
-	if len(kept) > ringBytesMax || len(kept) < ringBytesMax/2 {
+	kept := make([]byte, r.length)
+	r.copyFrom(0, kept)
+	if len(kept) != ringBytesMax {
 		t.Fatalf("%d bytes kept", len(kept))
 	}
 	if int(r.truncated)+len(kept) != total || kept[len(kept)-1] != byte(399%256) {
 		t.Fatalf("%d + %d of %d", r.truncated, len(kept), total)
+	}
+}
+
+// A ring that is filled and emptied in any pieces gives back the bytes in their order, and its memory at the end.
+func TestRingKeepsTheOrder(t *testing.T) {
+	var r ring
+	next, expected := byte(0), byte(0)
+	for round := 1; round < 500; round++ {
+		piece := make([]byte, round*37%5000)
+		for i := range piece {
+			piece[i] = next
+			next++
+		}
+		r.add(piece)
+		out := make([]byte, round*53%7000)
+		out = out[:r.copyFrom(0, out)]
+		for _, b := range out {
+			if b != expected {
+				t.Fatalf("round %d: %d instead of %d", round, b, expected)
+			}
+			expected++
+		}
+		r.discard(len(out))
+	}
+	r.discard(r.length)
+	if cap(r.data) > ringBytesMin {
+		t.Fatalf("an empty ring holds %d bytes", cap(r.data))
 	}
 }

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"io"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -12,7 +11,7 @@ import (
 
 func main() {
 	// Small before fast: there is one of these in every sandbox.
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(25)
 	if runtime.NumCPU() > 2 {
 		runtime.GOMAXPROCS(2)
 	}
@@ -24,71 +23,4 @@ func main() {
 	}
 	_ = newAgent().serve(in, out)
 	os.Exit(0)
-}
-
-// openStream answers the host's byte stream: standard input and output, or the device of "--port PATH", which opens
-// once only. Programs never inherit it.
-func openStream(arguments []string) (io.Reader, io.Writer, error) {
-	if len(arguments) == 2 && arguments[0] == "--port" {
-		fd, err := syscall.Open(arguments[1], syscall.O_RDWR|syscall.O_CLOEXEC, 0)
-		if err != nil {
-			return nil, nil, err
-		}
-		port := blockingFile(fd)
-		return port, port, nil
-	}
-	in, err := moveAway(0)
-	if err != nil {
-		return nil, nil, err
-	}
-	out, err := moveAway(1)
-	return in, out, err
-}
-
-// moveAway takes a standard descriptor for the agent alone and leaves /dev/null in its place.
-func moveAway(standard int) (blockingFile, error) {
-	moved, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(standard), syscall.F_DUPFD_CLOEXEC, 100)
-	if errno != 0 {
-		return 0, errno
-	}
-	null, err := syscall.Open("/dev/null", syscall.O_RDWR|syscall.O_CLOEXEC, 0)
-	if err != nil {
-		return 0, err
-	}
-	_ = syscall.SetNonblock(int(moved), false)
-	return blockingFile(moved), syscall.Dup3(null, standard, 0)
-}
-
-// blockingFile reads and writes a descriptor with plain system calls: one stream needs no poller.
-type blockingFile int
-
-func (f blockingFile) Read(into []byte) (int, error) {
-	for {
-		n, err := syscall.Read(int(f), into)
-		if err == syscall.EINTR {
-			continue
-		}
-		if n == 0 && err == nil {
-			return 0, io.EOF
-		}
-		if n < 0 {
-			n = 0
-		}
-		return n, err
-	}
-}
-
-func (f blockingFile) Write(from []byte) (int, error) {
-	written := 0
-	for written < len(from) {
-		n, err := syscall.Write(int(f), from[written:])
-		if err == syscall.EINTR {
-			continue
-		}
-		if err != nil {
-			return written, err
-		}
-		written += n
-	}
-	return written, nil
 }

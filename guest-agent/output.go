@@ -1,150 +1,186 @@
 package main
 
 import (
-	"io"
+	"os"
 	"sync"
-	"time"
+	"syscall"
+	"unsafe"
 )
 
-// output is one stream of a program: it goes to the reader while there is one, else into the ring.
+const (
+	// unsentBytesMax is how far the agent reads ahead of a reader; beyond, the program feels the back-pressure.
+	unsentBytesMax  = 64 * 1024
+	pumpBufferBytes = 32 * 1024
+	ioctlReadable   = 0x541b
+)
+
+// pumpBuffers are shared: a program that is silent costs none.
+var pumpBuffers = sync.Pool{New: func() interface{} { return new([pumpBufferBytes]byte) }}
+
+// output is one stream of a program. Its ring holds what nobody read: with a reader that is a little, and what the
+// reader was sent without giving credit yet; without a reader up to 1 MiB.
 type output struct {
 	channel byte
 
 	mu     sync.Mutex
+	room   *sync.Cond // the pump waits here for its reader
 	kept   ring
 	reader *stream
-	// busy says that a write to the reader is under way; attach and detach wait for its end.
-	busy bool
-	free *sync.Cond
-	// readingSince is when the pump began to wait for the program; zero while it delivers.
-	readingSince time.Time
+	// sent bytes at the front of kept are on their way to the reader.
+	sent int
+	// total counts all that the program has said; final is what it had said by its end.
+	total int64
+	final int64
+	// reached is closed when total comes up to final, or at the end of the pipe.
+	reached   chan struct{}
+	ended     bool
+	forgotten bool
 }
 
 func newOutput(channel byte) *output {
 	o := &output{channel: channel}
-	o.free = sync.NewCond(&o.mu)
+	o.room = sync.NewCond(&o.mu)
 	return o
 }
 
-// pump moves a program's output until its end. With a reader it goes at the reader's pace, without it never waits.
-func (o *output) pump(from io.Reader) {
-	buffer := make([]byte, protoPayloadBytesMax)
-	for {
-		o.mark(time.Now())
-		n, err := from.Read(buffer)
-		o.mark(time.Time{})
-		if n > 0 {
-			o.deliver(buffer[:n])
-		}
-		if err != nil {
-			o.mark(time.Unix(0, 0))
-			return
-		}
+// pump moves a program's output until its end: at the reader's pace, without one as fast as it comes.
+func (o *output) pump(from *os.File) {
+	raw, err := from.SyscallConn()
+	for err == nil && !o.isEnded() {
+		err = raw.Read(o.readSome)
 	}
+	o.mu.Lock()
+	o.ended = true
+	o.checkReached()
+	o.mu.Unlock()
 }
 
-func (o *output) deliver(data []byte) {
+// isEnded waits until more may be read, and says whether nothing more will come.
+func (o *output) isEnded() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.reader == nil {
-		o.kept.add(data)
-		return
+	for o.reader != nil && o.kept.length-o.sent >= unsentBytesMax {
+		o.room.Wait()
 	}
-	o.send(data)
+	return o.ended
 }
 
-// send gives data to the reader; what it does not take is kept for the next. o.mu is held, but not while it waits.
-func (o *output) send(data []byte) {
+// readSome reads what is there; false when the poller shall call again. The lock makes reading and counting one step.
+func (o *output) readSome(fd uintptr) bool {
+	buffer := pumpBuffers.Get().(*[pumpBufferBytes]byte)
+	defer pumpBuffers.Put(buffer)
+	o.mu.Lock()
+	n, err := syscall.Read(int(fd), buffer[:])
+	for err == syscall.EINTR {
+		n, err = syscall.Read(int(fd), buffer[:])
+	}
+	if n > 0 {
+		o.keep(buffer[:n])
+	}
+	o.ended = n <= 0 && err != syscall.EAGAIN
 	reader := o.reader
-	o.busy = true
 	o.mu.Unlock()
-	err := reader.write(o.channel, data, false)
-	o.mu.Lock()
-	o.busy = false
-	if err != nil {
-		o.letGo(reader)
+	if n > 0 && reader != nil {
+		reader.kick() // takes the connection's lock, which comes before ours
 	}
-	o.free.Broadcast()
+	return err != syscall.EAGAIN
 }
 
-// letGo ends a reader's time; what it was given but did not take goes back to the front of the ring. o.mu is held.
-func (o *output) letGo(reader *stream) {
-	if o.reader != reader {
+func (o *output) keep(bytes []byte) {
+	o.total += int64(len(bytes))
+	o.checkReached()
+	if o.forgotten && o.reader == nil {
 		return
 	}
-	o.reader = nil
-	o.kept.prepend(reader.takeUnread(o.channel))
+	o.kept.add(bytes)
+	if o.reader == nil {
+		o.kept.trim(ringBytesMax)
+	}
 }
 
-// attach makes s the reader and first gives it what was kept. follow is false for a look at the ring alone.
-func (o *output) attach(s *stream, follow bool) {
+// markFinal is called when the program has ended: what lies in the pipe now is the last of it (or of its children).
+// It answers a channel that is closed when all of it was read.
+func (o *output) markFinal(from *os.File) <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.busy {
-		o.free.Wait()
+	var readable int32
+	if raw, err := from.SyscallConn(); err == nil && !o.ended {
+		_ = raw.Control(func(fd uintptr) { _ = ioctl(int(fd), ioctlReadable, unsafe.Pointer(&readable)) })
 	}
-	kept := o.kept.take()
-	if !follow {
-		o.kept.data = append([]byte(nil), kept...)
-		o.mu.Unlock()
-		_ = s.write(o.channel, kept, false)
-		o.mu.Lock()
+	o.final = o.total + int64(readable)
+	o.reached = make(chan struct{})
+	o.checkReached()
+	return o.reached
+}
+
+func (o *output) checkReached() {
+	if o.reached == nil || !o.ended && o.total < o.final {
 		return
 	}
+	select {
+	case <-o.reached:
+	default:
+		close(o.reached)
+	}
+}
+
+// settle fixes what a reader gets before it is told of the program's end: all that was read by now.
+func (o *output) settle() {
+	o.mu.Lock()
+	o.final = o.total
+	o.mu.Unlock()
+}
+
+// allSent says whether the reader was sent everything up to the program's end.
+func (o *output) allSent() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.total-int64(o.kept.length-o.sent) >= o.final
+}
+
+// attach makes s the reader; release ends the time of whoever was it before.
+func (o *output) attach(s *stream) {
+	o.mu.Lock()
 	o.reader = s
-	if len(kept) > 0 {
-		o.send(kept)
-	}
+	o.mu.Unlock()
 }
 
-// supersede ends the time of an earlier reader: its stream is closed with a conflict.
-func (o *output) supersede() {
+// release ends a reader's time. What it was sent without giving credit stays in the ring for the next one.
+func (o *output) release(s *stream) {
 	o.mu.Lock()
-	earlier := o.reader
-	o.mu.Unlock()
-	if earlier == nil {
+	defer o.mu.Unlock()
+	if o.reader != s {
 		return
 	}
-	earlier.finish(nil, fail("conflict", "another reader attached"))
-	earlier.cancel()
-	o.detach(earlier)
+	o.reader, o.sent = nil, 0
+	o.kept.trim(ringBytesMax)
+	if o.forgotten {
+		o.kept = ring{}
+	}
+	o.room.Broadcast()
 }
 
-// detach lets go of s, which was canceled.
-func (o *output) detach(s *stream) {
+// forget lets the memory go; a daemon that still writes is read into nothing.
+func (o *output) forget() {
 	o.mu.Lock()
-	for o.busy && o.reader == s {
-		o.free.Wait()
+	o.forgotten = true
+	if o.reader == nil {
+		o.kept = ring{}
 	}
-	o.letGo(s)
 	o.mu.Unlock()
+}
+
+// snapshot copies what is kept.
+func (o *output) snapshot() []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	bytes := make([]byte, o.kept.length)
+	o.kept.copyFrom(0, bytes)
+	return bytes
 }
 
 func (o *output) truncated() int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	extra := int64(0)
-	if surplus := len(o.kept.data) - ringBytesMax; surplus > 0 {
-		extra = int64(surplus)
-	}
-	return o.kept.truncated + extra
-}
-
-func (o *output) mark(since time.Time) {
-	o.mu.Lock()
-	o.readingSince = since
-	o.mu.Unlock()
-}
-
-// silentSince answers for how long after a moment the program has said nothing; 0 while its output is on the way.
-func (o *output) silentSince(moment time.Time) time.Duration {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.readingSince.IsZero() {
-		return 0
-	}
-	if o.readingSince.After(moment) {
-		moment = o.readingSince
-	}
-	return time.Since(moment)
+	return o.kept.truncated
 }

@@ -2,12 +2,9 @@ package main
 
 import (
 	"os"
-	"runtime"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
-	"unsafe"
 )
 
 const (
@@ -31,149 +28,78 @@ type process struct {
 	argv      []string
 	user      string
 	startedAt time.Time
-	pty       *os.File
-	stdin     *os.File
-	stdout    *output
-	stderr    *output
+	// pty is the terminal's controlling side, nil without one; stdin is nil where the program has none.
+	pty     *os.File
+	stdin   *os.File
+	outputs [2]*output
+	// stdinTurn lets one request at a time write; midLine says whether the last one stopped inside a line.
+	stdinTurn chan struct{}
+	midLine   bool
+	attaching sync.Mutex
 
 	mu      sync.Mutex
+	reader  *stream
 	late    bool // its deadline came
+	reaped  bool
 	exited  *exitInfo
 	endedAt time.Time
-	done    chan struct{}
+	// done is closed when the program has ended and its output was read.
+	done chan struct{}
 }
 
-// launch holds what a program is started with.
-type launch struct {
-	id      string
-	argv    []string
-	cwd     string
-	env     []string
-	user    account
-	stdin   bool
-	rows    uint16
-	cols    uint16
-	pty     bool
-	cpus    int
-	timeout time.Duration
-}
-
-// startProcess starts a program in a session of its own. reader gets its output from the first byte.
-func (a *agent) startProcess(l launch, reader *stream) (*process, error) {
+// startProcess starts a program in a session of its own. first gets its output from the first byte.
+func (a *agent) startProcess(l launch, first *stream) (*process, error) {
 	p := &process{
 		id: l.id, argv: l.argv, user: l.user.name, startedAt: time.Now(),
-		stdout: newOutput(0), stderr: newOutput(1), done: make(chan struct{}),
-	}
-	p.stdout.reader, p.stderr.reader = reader, reader
-	var sources []*os.File
-	var childEnds []int
-	var err error
-	if l.pty {
-		sources, childEnds, err = p.openPty(l)
-	} else {
-		sources, childEnds, err = p.openPipes(l.stdin)
-	}
-	defer func() {
-		for _, fd := range childEnds {
-			syscall.Close(fd)
-		}
-	}()
-	if err != nil {
-		return nil, fail("exec_failed", err.Error())
+		outputs:   [2]*output{newOutput(0), newOutput(1)},
+		stdinTurn: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	program, err := lookUp(l.argv[0], l.env, l.cwd)
 	if err != nil {
-		p.closeStreams(sources)
 		return nil, err
 	}
-	files := []uintptr{uintptr(childEnds[0]), uintptr(childEnds[1%len(childEnds)]), uintptr(childEnds[2%len(childEnds)])}
-	attributes := &syscall.ProcAttr{Dir: l.cwd, Env: l.env, Files: files, Sys: &syscall.SysProcAttr{Setsid: true}}
-	if l.pty {
-		attributes.Files = []uintptr{files[0], files[0], files[0]}
-		attributes.Sys.Setctty = true
+	ends, err := openEnds(l)
+	if err != nil {
+		return nil, fail("exec_failed", "no streams for the program: "+err.Error())
 	}
+	defer ends.closeChild()
+	attributes := &syscall.ProcAttr{Dir: l.cwd, Env: l.env, Files: ends.child[:], Sys: &syscall.SysProcAttr{Setsid: true}}
+	attributes.Sys.Setctty = l.pty
 	if os.Geteuid() != l.user.uid {
 		attributes.Sys.Credential = &syscall.Credential{Uid: uint32(l.user.uid), Gid: uint32(l.user.gid), Groups: l.user.groups}
 	}
-	pid, ended, err := a.reaper.start(func() (int, error) {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		limitProcessors(l.cpus)
-		return syscall.ForkExec(program, l.argv, attributes)
+	pid, ended, err := a.reaper.start(func() (pid int, err error) {
+		withProcessors(l.cpus, func() { pid, err = syscall.ForkExec(program, l.argv, attributes) })
+		return pid, err
 	})
 	if err != nil {
-		p.closeStreams(sources)
+		ends.closeAgent()
 		if _, statErr := os.Stat(l.cwd); statErr != nil {
 			return nil, fail("exec_failed", "the working directory "+l.cwd+" does not exist")
 		}
 		return nil, fail("exec_failed", l.argv[0]+": "+err.Error())
 	}
-	p.pid = pid
-	p.follow(sources, ended, l.timeout)
+	p.pid, p.pty, p.stdin = pid, ends.pty, ends.stdin
+	p.setReader(first)
+	p.follow(ends.outputs, ended, l.timeout)
 	return p, nil
-}
-
-func (p *process) closeStreams(sources []*os.File) {
-	for _, source := range sources {
-		source.Close()
-	}
-	if p.stdin != nil {
-		p.stdin.Close()
-	}
-}
-
-// openPipes answers the agent's ends of stdout and stderr, and the child's three.
-func (p *process) openPipes(stdin bool) (sources []*os.File, child []int, err error) {
-	if stdin {
-		var ends [2]int
-		if err = syscall.Pipe2(ends[:], syscall.O_CLOEXEC); err != nil {
-			return
-		}
-		child = append(child, ends[0])
-		p.stdin = pollable(ends[1], "stdin")
-	} else {
-		null, openErr := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
-		if openErr != nil {
-			return nil, nil, openErr
-		}
-		child = append(child, null)
-	}
-	for _, name := range []string{"stdout", "stderr"} {
-		var ends [2]int
-		if err = syscall.Pipe2(ends[:], syscall.O_CLOEXEC); err != nil {
-			p.closeStreams(sources)
-			return
-		}
-		sources = append(sources, pollable(ends[0], name))
-		child = append(child, ends[1])
-	}
-	return
-}
-
-// pollable wraps the agent's own end; the other end stays blocking, as programs expect.
-func pollable(fd int, name string) *os.File {
-	_ = syscall.SetNonblock(fd, true)
-	return os.NewFile(uintptr(fd), name)
 }
 
 // follow pumps the output, keeps the deadline and records the end.
 func (p *process) follow(sources []*os.File, ended <-chan syscall.WaitStatus, timeout time.Duration) {
-	outputs := []*output{p.stdout, p.stderr}
-	drained := make(chan struct{})
 	var pumps sync.WaitGroup
-	for i, source := range sources {
-		pumps.Add(1)
+	pumps.Add(len(sources))
+	for i, from := range sources {
 		go func(o *output, from *os.File) {
 			o.pump(from)
+			_ = from.Close()
 			pumps.Done()
-		}(outputs[i], source)
+		}(p.outputs[i], from)
 	}
+	drained := make(chan struct{})
 	go func() {
 		pumps.Wait()
 		close(drained)
-		for _, source := range sources {
-			source.Close()
-		}
 	}()
 	var deadline *time.Timer
 	if timeout > 0 {
@@ -184,100 +110,114 @@ func (p *process) follow(sources []*os.File, ended <-chan syscall.WaitStatus, ti
 		if deadline != nil {
 			deadline.Stop()
 		}
-		p.waitDrained(drained, outputs[:len(sources)])
+		p.mu.Lock()
+		p.reaped = true
+		p.mu.Unlock()
+		p.waitDrained(sources, drained)
 		p.record(status)
-		close(p.done)
 	}()
 }
 
-// waitDrained returns when the output is read to its end, or when only silent daemons still hold it open.
-func (p *process) waitDrained(drained <-chan struct{}, outputs []*output) {
-	endedAt := time.Now()
-	for {
-		select {
-		case <-drained:
-			return
-		case <-time.After(10 * time.Millisecond):
-		}
-		silent := true
-		for _, o := range outputs {
-			silent = silent && o.silentSince(endedAt) >= drainGrace
-		}
-		if silent {
-			return
-		}
+// waitDrained returns when the output is read to its end. Daemons that hold a pipe open delay it by the grace at most,
+// but never cut what the program itself has said.
+func (p *process) waitDrained(sources []*os.File, drained <-chan struct{}) {
+	var reached [2]<-chan struct{}
+	for i, from := range sources {
+		reached[i] = p.outputs[i].markFinal(from)
+	}
+	grace := time.NewTimer(drainGrace)
+	defer grace.Stop()
+	select {
+	case <-drained:
+		return
+	case <-grace.C:
+	}
+	for i := range sources {
+		<-reached[i]
 	}
 }
 
 func (p *process) record(status syscall.WaitStatus) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	info := &exitInfo{ExitCode: status.ExitStatus(), Reason: "exited"}
 	if status.Signaled() {
 		info.ExitCode = 128 + int(status.Signal())
 		info.Signal = signalName(status.Signal())
 		info.Reason = "signaled"
 	}
+	for _, o := range p.outputs {
+		o.settle()
+	}
+	if p.stdin != nil && p.pty == nil {
+		_ = p.stdin.Close()
+	}
+	p.mu.Lock()
 	if p.late {
 		info.Reason = "deadline"
 	}
-	info.TruncatedStdoutBytes = p.stdout.truncated()
-	info.TruncatedStderrBytes = p.stderr.truncated()
 	p.exited, p.endedAt = info, time.Now()
+	p.mu.Unlock()
+	close(p.done)
 }
 
 // expire ends the whole group: politely, then not.
 func (p *process) expire() {
 	p.mu.Lock()
-	if p.exited != nil {
-		p.mu.Unlock()
+	late := !p.reaped
+	p.late = late
+	p.mu.Unlock()
+	if !late {
 		return
 	}
-	p.late = true
-	p.mu.Unlock()
-	_ = syscall.Kill(-p.pid, syscall.SIGTERM)
-	time.AfterFunc(killGrace, func() { _ = syscall.Kill(-p.pid, syscall.SIGKILL) })
+	_ = p.signal(syscall.SIGTERM)
+	time.AfterFunc(killGrace, func() { _ = p.signal(syscall.SIGKILL) })
 }
 
+// signal reaches the process group, also what is left of it after its first process.
+func (p *process) signal(signal syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped && syscall.Kill(p.pid, 0) == nil {
+		return nil // a number is free for another process only when the group is gone
+	}
+	if err := syscall.Kill(-p.pid, signal); err != nil && err != syscall.ESRCH {
+		return err
+	}
+	return nil
+}
+
+// end answers how the program ended, nil while it runs.
 func (p *process) end() *exitInfo {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.exited
+	if p.exited == nil {
+		return nil
+	}
+	info := *p.exited
+	info.TruncatedStdoutBytes = p.outputs[0].truncated()
+	info.TruncatedStderrBytes = p.outputs[1].truncated()
+	return &info
 }
 
-// lookUp finds the program as execvp would, with the PATH that the program will have.
-func lookUp(name string, env []string, cwd string) (string, error) {
-	if strings.Contains(name, "/") {
-		return name, nil
+// setReader gives the output to s from what is kept on; an earlier reader is told that it lost it.
+func (p *process) setReader(s *stream) {
+	p.mu.Lock()
+	earlier := p.reader
+	p.reader = s
+	p.mu.Unlock()
+	if earlier != nil {
+		earlier.finish(nil, fail("conflict", "another reader attached"))
+		p.release(earlier)
 	}
-	path := "/usr/local/bin:/usr/bin:/bin"
-	for _, entry := range env {
-		if strings.HasPrefix(entry, "PATH=") {
-			path = entry[len("PATH="):]
-		}
+	for _, o := range p.outputs {
+		o.attach(s)
 	}
-	for _, folder := range strings.Split(path, ":") {
-		if folder == "" {
-			folder = cwd
-		}
-		candidate := folder + "/" + name
-		if info, err := os.Stat(candidate); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			return candidate, nil
-		}
-	}
-	return "", fail("exec_failed", "no program "+name+" in PATH")
+	s.whenClosed(func() { p.release(s) })
 }
 
-// limitProcessors makes what this thread starts see (and use) only the first processors.
-func limitProcessors(cpus int) {
-	if cpus <= 0 || cpus >= runtime.NumCPU() {
-		return
+func (p *process) release(s *stream) {
+	for _, o := range p.outputs {
+		o.release(s)
 	}
-	var mask [16]uint64
-	for cpu := 0; cpu < cpus && cpu < 1024; cpu++ {
-		mask[cpu/64] |= 1 << (cpu % 64)
-	}
-	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(mask), uintptr(unsafe.Pointer(&mask[0])))
 }
 
 var signalNames = map[syscall.Signal]string{

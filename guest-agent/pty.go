@@ -13,36 +13,49 @@ const (
 )
 
 // openPty makes a terminal: the agent reads and writes its controller, the program has the other end as 0, 1 and 2.
-func (p *process) openPty(l launch) (sources []*os.File, child []int, err error) {
+func (e *ends) openPty(l launch) error {
 	controller, err := syscall.Open("/dev/ptmx", syscall.O_RDWR|syscall.O_CLOEXEC|syscall.O_NOCTTY, 0)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
+	e.pty = pollable(controller)
+	e.stdin, e.outputs = e.pty, []*os.File{e.pty}
 	var number uint32
 	var unlock int32
-	if err = ioctl(controller, ioctlPtyUnlock, unsafe.Pointer(&unlock)); err == nil {
-		err = ioctl(controller, ioctlPtyNumber, unsafe.Pointer(&number))
+	if err := ioctl(controller, ioctlPtyUnlock, unsafe.Pointer(&unlock)); err != nil {
+		return err
 	}
+	if err := ioctl(controller, ioctlPtyNumber, unsafe.Pointer(&number)); err != nil {
+		return err
+	}
+	terminal, err := syscall.Open("/dev/pts/"+itoa(int(number)), syscall.O_RDWR|syscall.O_CLOEXEC|syscall.O_NOCTTY, 0)
 	if err != nil {
-		syscall.Close(controller)
-		return nil, nil, err
+		return err
 	}
-	name := "/dev/pts/" + itoa(int(number))
-	terminal, err := syscall.Open(name, syscall.O_RDWR|syscall.O_CLOEXEC|syscall.O_NOCTTY, 0)
-	if err != nil {
-		syscall.Close(controller)
-		return nil, nil, err
+	for number := 0; number <= 2; number++ {
+		e.child[number] = uintptr(terminal)
 	}
-	_ = os.Chown(name, l.user.uid, l.user.gid)
-	_ = setSize(controller, l.rows, l.cols)
-	file := pollable(controller, "pty")
-	p.pty, p.stdin = file, file
-	return []*os.File{file}, []int{terminal}, nil
+	e.opened = append(e.opened, terminal)
+	_ = syscall.Fchown(terminal, l.user.uid, -1)
+	return setSize(controller, l.rows, l.cols)
 }
 
 func setSize(fd int, rows, cols uint16) error {
 	size := [4]uint16{rows, cols, 0, 0}
 	return ioctl(fd, ioctlSetSize, unsafe.Pointer(&size[0]))
+}
+
+// resize tells the terminal's programs its new size (SIGWINCH comes from the kernel).
+func (p *process) resize(rows, cols uint16) error {
+	control, err := p.pty.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	if err := control.Control(func(fd uintptr) { result = setSize(int(fd), rows, cols) }); err != nil {
+		return err
+	}
+	return result
 }
 
 func ioctl(fd int, request uintptr, argument unsafe.Pointer) error {

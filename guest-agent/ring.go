@@ -1,45 +1,71 @@
 package main
 
-const ringBytesMax = 1 << 20
+const (
+	ringBytesMax = 1 << 20
+	ringBytesMin = 4096
+)
 
-// ring keeps the newest bytes of one output that nobody reads; it grows on demand up to 1 MiB.
+// ring keeps the bytes of one output in order; it grows on demand and gives its memory back when it is empty.
 type ring struct {
-	data      []byte
+	data   []byte
+	start  int
+	length int
+	// truncated counts the bytes that were dropped unread.
 	truncated int64
 }
 
-// add appends bytes; the oldest go when there are too many.
+// add appends bytes, whatever that costs; trim bounds it.
 func (r *ring) add(bytes []byte) {
-	if len(bytes) >= ringBytesMax {
-		r.truncated += int64(len(r.data) + len(bytes) - ringBytesMax)
-		r.data = append(r.data[:0], bytes[len(bytes)-ringBytesMax:]...)
-		return
-	}
-	// Letting it grow to twice the bound makes the copying rare.
-	if len(r.data)+len(bytes) > 2*ringBytesMax {
-		keep := ringBytesMax - len(bytes)
-		r.truncated += int64(len(r.data) - keep)
-		copy(r.data, r.data[len(r.data)-keep:])
-		r.data = r.data[:keep]
-	}
-	r.data = append(r.data, bytes...)
+	r.reserve(r.length + len(bytes))
+	at := (r.start + r.length) % len(r.data)
+	n := copy(r.data[at:], bytes)
+	copy(r.data, bytes[n:])
+	r.length += len(bytes)
 }
 
-// prepend puts back what a reader was given but did not take.
-func (r *ring) prepend(bytes []byte) {
-	if len(bytes) == 0 {
+func (r *ring) reserve(need int) {
+	if need <= len(r.data) && len(r.data) > 0 {
 		return
 	}
-	r.data = append(append(make([]byte, 0, len(bytes)+len(r.data)), bytes...), r.data...)
+	size := ringBytesMin
+	for size < need {
+		size *= 2
+	}
+	grown := make([]byte, size)
+	r.copyFrom(0, grown[:r.length])
+	r.data, r.start = grown, 0
 }
 
-// take answers everything that is kept and empties the ring.
-func (r *ring) take() []byte {
-	if surplus := len(r.data) - ringBytesMax; surplus > 0 {
+// trim drops the oldest bytes above a bound.
+func (r *ring) trim(bound int) {
+	if surplus := r.length - bound; surplus > 0 {
 		r.truncated += int64(surplus)
-		r.data = r.data[surplus:]
+		r.discard(surplus)
 	}
-	data := r.data
-	r.data = nil
-	return data
+}
+
+// copyFrom fills into with the bytes from an offset on and answers how many there were.
+func (r *ring) copyFrom(offset int, into []byte) int {
+	if rest := r.length - offset; len(into) > rest {
+		into = into[:rest]
+	}
+	if len(into) == 0 {
+		return 0
+	}
+	n := copy(into, r.data[(r.start+offset)%len(r.data):])
+	copy(into[n:], r.data)
+	return len(into)
+}
+
+// discard takes the oldest n bytes away.
+func (r *ring) discard(n int) {
+	r.length -= n
+	if r.length > 0 {
+		r.start = (r.start + n) % len(r.data)
+		return
+	}
+	r.start = 0
+	if len(r.data) > ringBytesMin {
+		r.data = nil
+	}
 }

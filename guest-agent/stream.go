@@ -8,154 +8,113 @@ import (
 	"sync"
 )
 
-var errCanceled = errors.New("the host closed the stream")
+var errGone = errors.New("the host closed the stream")
 
-// chunk is data that waits to be sent.
-type chunk struct {
-	channel byte
-	data    []byte
-	end     bool
+const (
+	// grantBytes: credit is given back in pieces of at least this, not per frame.
+	grantBytes = protoWindowBytes / 4
+	creditMax  = 1 << 30
+)
+
+// source is where a stream's DATA comes from. It is called with the connection's lock held and must not block.
+type source interface {
+	// waiting says whether bytes, and whether an END, wait to be sent.
+	waiting() (bytes, end bool)
+	// take fills into with waiting bytes of one channel; end when they are the last.
+	take(into []byte) (n int, channel byte, end bool)
+	// credited says that the host's consumer has taken so many of the bytes that were sent.
+	credited(bytes int)
 }
 
-// stream is one request of the host. Outgoing data waits here for credit; write blocks while too much waits.
+// stream is one request of the host: credit both ways, what came in, and its end. All fields are guarded by conn.mu.
 type stream struct {
 	conn *conn
 	id   uint32
+	// gone is closed with the stream, whoever closes it.
+	gone chan struct{}
 
-	mu       sync.Mutex
-	changed  *sync.Cond
-	credit   int
-	queue    []chunk
-	listed   bool // in conn.ready
-	canceled bool
-	// A program's output must not be lost with a reader: what was sent but not credited yet is kept (256 kB at most).
-	keepUncredited bool
-	uncredited     []chunk
+	changed *sync.Cond
+	credit  int
+	source  source
+	listed  bool // in conn.ready
 
 	incoming    [][]byte
 	incomingLen int
-	ended       bool
-	onCancel    func()
+	ungranted   int
+	ended       bool // the host sent END
+	closed      bool
+	onClose     []func()
 }
 
 func newStream(c *conn, id uint32) *stream {
-	s := &stream{conn: c, id: id, credit: protoWindowBytes}
-	s.changed = sync.NewCond(&s.mu)
-	return s
+	return &stream{conn: c, id: id, credit: protoWindowBytes, gone: make(chan struct{}), changed: sync.NewCond(&c.mu)}
 }
 
-// write sends data on a channel; it blocks until all of it has credit, so that the caller feels the host's pace.
-// It copies nothing: data must not change until it returns.
-func (s *stream) write(channel byte, data []byte, end bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.canceled {
-		return errCanceled
-	}
-	s.queue = append(s.queue, chunk{channel, data, end})
-	s.list()
-	for len(s.queue) > 0 && !s.canceled {
-		s.changed.Wait()
-	}
-	if s.canceled {
-		return errCanceled
-	}
-	return nil
-}
-
-// takeUnread answers what the reader of a channel was given but did not take; for the ring of the next reader.
-func (s *stream) takeUnread(channel byte) []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var unread []byte
-	for _, list := range []*[]chunk{&s.uncredited, &s.queue} {
-		kept := (*list)[:0:0]
-		for _, piece := range *list {
-			if piece.channel == channel {
-				unread = append(unread, piece.data...)
-			} else {
-				kept = append(kept, piece)
-			}
-		}
-		*list = kept
-	}
-	return unread
-}
-
-// list puts the stream into the connection's turn when it has something to send. s.mu is held.
-func (s *stream) list() {
-	sendable := len(s.queue) > 0 && (s.credit > 0 || len(s.queue[0].data) == 0)
-	if s.listed || s.canceled || !sendable {
-		return
-	}
-	s.listed = true
-	go s.enqueue()
-}
-
-// enqueue takes the locks in the order that writeLoop does: connection first.
-func (s *stream) enqueue() {
+// kick puts the stream into the writer's turn when it has something that may be sent.
+func (s *stream) kick() {
 	s.conn.mu.Lock()
-	if !s.conn.dead {
-		s.conn.ready = append(s.conn.ready, s)
-		s.conn.wake.Signal()
-	}
+	s.list()
 	s.conn.mu.Unlock()
 }
 
-// takeFrame adds the next frame of the stream to out; nothing when there is none. The connection's lock is held.
-func (s *stream) takeFrame(out []byte) []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.listed = false
-	if s.canceled || len(s.queue) == 0 {
-		return out
+func (s *stream) list() {
+	if s.listed || s.closed || s.conn.dead || s.source == nil {
+		return
 	}
-	first := &s.queue[0]
-	size := len(first.data)
-	if size > protoPayloadBytesMax {
-		size = protoPayloadBytesMax
+	if bytes, end := s.source.waiting(); bytes && s.credit > 0 || !bytes && end {
+		s.listed = true
+		s.conn.ready = append(s.conn.ready, s)
+		s.conn.wake.Signal()
 	}
-	if size > s.credit {
-		size = s.credit
-	}
-	if size == 0 && len(first.data) > 0 {
-		return out // the credit went meanwhile; WINDOW lists it again
-	}
-	flags := first.channel << 4
-	last := size == len(first.data)
-	if last && first.end {
-		flags |= protoFlagEnd
-	}
-	out = appendFrame(out, frame{kind: frameData, flags: flags, stream: s.id, payload: first.data[:size]})
-	s.credit -= size
-	if s.keepUncredited && size > 0 {
-		s.uncredited = append(s.uncredited, chunk{channel: first.channel, data: append([]byte(nil), first.data[:size]...)})
-	}
-	first.data = first.data[size:]
-	if last {
-		s.queue = s.queue[1:]
-		if len(s.queue) == 0 {
-			s.queue = nil
-			s.changed.Broadcast()
-		}
-	}
-	s.list()
-	return out
 }
 
-// message sends JSON. It stays behind data that was written before, because write returns only when that is sent.
+// takeFrame builds the stream's next DATA frame in buffer; nil when there is none.
+func (s *stream) takeFrame(buffer []byte) []byte {
+	s.listed = false
+	if s.closed {
+		return nil
+	}
+	space := protoPayloadBytesMax
+	if space > s.credit {
+		space = s.credit
+	}
+	n, channel, end := s.source.take(buffer[protoHeaderBytes : protoHeaderBytes+space])
+	s.credit -= n
+	s.changed.Broadcast()
+	s.list()
+	if n == 0 && !end {
+		return nil
+	}
+	flags := channel << 4
+	if end {
+		flags |= protoFlagEnd
+	}
+	return sealFrame(buffer[:protoHeaderBytes+n], frameData, flags, s.id)
+}
+
+// feed makes from the origin of the stream's data.
+func (s *stream) feed(from source) {
+	s.conn.mu.Lock()
+	s.source = from
+	s.list()
+	s.conn.mu.Unlock()
+}
+
+// message sends JSON; it waits while the host lets too many of them wait.
 func (s *stream) message(value interface{}) error {
 	payload, err := json.Marshal(value)
 	if err != nil || len(payload) > messageBytesMax {
 		return errors.New("the message does not fit a frame")
 	}
-	s.mu.Lock()
-	canceled := s.canceled
-	s.mu.Unlock()
-	if canceled {
-		return errCanceled
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	for len(s.conn.control) >= messagesWaitingMax && !s.closed && !s.conn.dead {
+		s.conn.room.Wait()
 	}
-	s.conn.send(frame{kind: frameMessage, stream: s.id, payload: payload})
+	if s.closed || s.conn.dead {
+		return errGone
+	}
+	s.conn.queue(frame{kind: frameMessage, stream: s.id, payload: payload})
 	return nil
 }
 
@@ -165,107 +124,100 @@ func (s *stream) finish(result interface{}, err error) {
 	if err != nil {
 		why = failureOf(err)
 	}
-	s.mu.Lock()
-	if s.canceled {
-		s.mu.Unlock()
-		return
-	}
-	s.mu.Unlock()
-	s.conn.forget(s)
-	s.conn.send(closeFrame(s.id, result, why))
+	f := closeFrame(s.id, result, why)
+	s.end(&f)
 }
 
-// granted adds credit.
-func (s *stream) granted(bytes int) {
-	s.mu.Lock()
-	if s.credit+bytes < 1<<30 {
-		s.credit += bytes
+// end closes the stream once: with a CLOSE to the host, or without where the host closed it or is gone.
+func (s *stream) end(answer *frame) {
+	s.conn.mu.Lock()
+	if s.closed {
+		s.conn.mu.Unlock()
+		return
 	}
-	for bytes > 0 && len(s.uncredited) > 0 {
-		first := &s.uncredited[0]
-		if bytes < len(first.data) {
-			first.data = first.data[bytes:]
-			break
-		}
-		bytes -= len(first.data)
-		s.uncredited = s.uncredited[1:]
+	s.closed = true
+	delete(s.conn.streams, s.id)
+	if answer != nil {
+		s.conn.queue(*answer)
+	}
+	callbacks := s.onClose
+	s.incoming, s.onClose = nil, nil
+	s.changed.Broadcast()
+	s.conn.room.Broadcast()
+	close(s.gone)
+	s.conn.mu.Unlock()
+	for _, callback := range callbacks {
+		callback()
+	}
+}
+
+// whenClosed calls back once the stream is closed, at once if it is already.
+func (s *stream) whenClosed(callback func()) {
+	s.conn.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.onClose = append(s.onClose, callback)
+	}
+	s.conn.mu.Unlock()
+	if closed {
+		callback()
+	}
+}
+
+// granted takes credit from the host.
+func (s *stream) granted(bytes uint32) {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if bytes > creditMax || s.credit+int(bytes) > creditMax {
+		return
+	}
+	s.credit += int(bytes)
+	if s.source != nil {
+		s.source.credited(int(bytes))
 	}
 	s.list()
-	s.mu.Unlock()
 }
 
-// received takes data from the host. The host is ours, but a window that it oversteps would be memory.
+// received takes data from the host. A window that it oversteps would be memory, or a gap: the stream ends.
 func (s *stream) received(data []byte, end bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended || s.canceled || s.incomingLen+len(data) > protoWindowBytes {
-		return
+	s.conn.mu.Lock()
+	overrun := s.incomingLen+s.ungranted+len(data) > protoWindowBytes || s.ended && len(data) > 0
+	if !overrun && !s.closed {
+		if len(data) > 0 {
+			s.incoming = append(s.incoming, append([]byte(nil), data...))
+			s.incomingLen += len(data)
+		}
+		s.ended = s.ended || end
+		s.changed.Broadcast()
 	}
-	if len(data) > 0 {
-		s.incoming = append(s.incoming, append([]byte(nil), data...))
-		s.incomingLen += len(data)
+	s.conn.mu.Unlock()
+	if overrun {
+		s.finish(nil, fail("invalid_request", "more data than there was credit for"))
 	}
-	s.ended = s.ended || end
-	s.changed.Broadcast()
 }
 
-// read answers the next bytes from the host and grants their credit back; io.EOF after END.
+// read answers the next bytes from the host and gives their credit back; io.EOF after END.
 func (s *stream) read() ([]byte, error) {
-	s.mu.Lock()
-	for len(s.incoming) == 0 && !s.ended && !s.canceled {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	for len(s.incoming) == 0 && !s.ended && !s.closed {
 		s.changed.Wait()
 	}
-	if s.canceled {
-		s.mu.Unlock()
-		return nil, errCanceled
+	if s.closed {
+		return nil, errGone
 	}
 	if len(s.incoming) == 0 {
-		s.mu.Unlock()
 		return nil, io.EOF
 	}
 	data := s.incoming[0]
 	s.incoming = s.incoming[1:]
 	s.incomingLen -= len(data)
-	s.mu.Unlock()
-	var grant [4]byte
-	binary.BigEndian.PutUint32(grant[:], uint32(len(data)))
-	s.conn.send(frame{kind: frameWindow, stream: s.id, payload: grant[:]})
+	s.ungranted += len(data)
+	if s.ungranted >= grantBytes {
+		var grant [4]byte
+		binary.BigEndian.PutUint32(grant[:], uint32(s.ungranted))
+		s.ungranted = 0
+		s.conn.queue(frame{kind: frameWindow, stream: s.id, payload: grant[:]})
+	}
 	return data, nil
-}
-
-// cancel wakes everything that waits on the stream. Safe to call twice.
-func (s *stream) cancel() {
-	s.mu.Lock()
-	if s.canceled {
-		s.mu.Unlock()
-		return
-	}
-	s.canceled = true
-	callback := s.onCancel
-	s.changed.Broadcast()
-	s.mu.Unlock()
-	if callback != nil {
-		callback()
-	}
-}
-
-// whenCanceled calls back once the stream is canceled, at once if it is already.
-func (s *stream) whenCanceled(callback func()) {
-	s.mu.Lock()
-	if !s.canceled {
-		s.onCancel = callback
-		s.mu.Unlock()
-		return
-	}
-	s.mu.Unlock()
-	callback()
-}
-
-// waitCanceled blocks until the host closes the stream.
-func (s *stream) waitCanceled() {
-	s.mu.Lock()
-	for !s.canceled {
-		s.changed.Wait()
-	}
-	s.mu.Unlock()
 }

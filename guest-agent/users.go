@@ -8,6 +8,11 @@ import (
 	"time"
 )
 
+const (
+	accountFileBytesMax = 1 << 20
+	groupsMax           = 64
+)
+
 // account is what the agent knows of a user of the sandbox.
 type account struct {
 	name   string
@@ -20,42 +25,50 @@ type account struct {
 
 // userTable reads /etc/passwd and /etc/group again only when they changed.
 type userTable struct {
-	mu      sync.Mutex
-	stamp   time.Time
-	byName  map[string]account
-	byID    map[int]account
-	nextTry time.Time
+	mu     sync.Mutex
+	stamp  [2]fileStamp
+	byName map[string]account
+	byID   map[int]account
+	groups map[int]string
+}
+
+type fileStamp struct {
+	modified time.Time
+	size     int64
+}
+
+func stampOf(path string) fileStamp {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fileStamp{}
+	}
+	return fileStamp{info.ModTime(), info.Size()}
 }
 
 func (t *userTable) refresh() {
-	if now := time.Now(); now.Before(t.nextTry) && t.byName != nil {
-		return
-	} else {
-		t.nextTry = now.Add(time.Second)
-	}
-	info, err := os.Stat("/etc/passwd")
-	if err != nil || (t.byName != nil && info.ModTime().Equal(t.stamp)) {
+	stamp := [2]fileStamp{stampOf("/etc/passwd"), stampOf("/etc/group")}
+	if t.byName != nil && stamp == t.stamp {
 		return
 	}
-	t.stamp = info.ModTime()
-	t.byName, t.byID = map[string]account{}, map[int]account{}
+	t.stamp = stamp
+	t.byName, t.byID, t.groups = map[string]account{}, map[int]account{}, map[int]string{}
 	for _, fields := range colonFile("/etc/passwd", 7) {
-		uid, uidErr := strconv.Atoi(fields[2])
-		gid, gidErr := strconv.Atoi(fields[3])
-		if uidErr != nil || gidErr != nil {
-			continue
+		uid, uidOk := idOf(fields[2])
+		gid, gidOk := idOf(fields[3])
+		if uidOk && gidOk {
+			user := account{name: fields[0], uid: uid, gid: gid, home: fields[5], shell: fields[6]}
+			user.groups = []uint32{uint32(gid)}
+			t.byName[user.name] = user
 		}
-		user := account{name: fields[0], uid: uid, gid: gid, home: fields[5], shell: fields[6]}
-		user.groups = []uint32{uint32(gid)}
-		t.byName[user.name] = user
 	}
 	for _, fields := range colonFile("/etc/group", 4) {
-		gid, err := strconv.Atoi(fields[2])
-		if err != nil {
+		gid, ok := idOf(fields[2])
+		if !ok {
 			continue
 		}
+		t.groups[gid] = fields[0]
 		for _, member := range strings.Split(fields[3], ",") {
-			if user, ok := t.byName[member]; ok && gid != user.gid && len(user.groups) < 64 {
+			if user, ok := t.byName[member]; ok && gid != user.gid && len(user.groups) < groupsMax {
 				user.groups = append(user.groups, uint32(gid))
 				t.byName[member] = user
 			}
@@ -68,9 +81,17 @@ func (t *userTable) refresh() {
 	}
 }
 
+func idOf(text string) (int, bool) {
+	id, err := strconv.Atoi(text)
+	return id, err == nil && id >= 0 && id < 1<<31
+}
+
 func colonFile(path string, fields int) [][]string {
+	if info, err := os.Stat(path); err != nil || info.Size() > accountFileBytesMax || !info.Mode().IsRegular() {
+		return nil
+	}
 	text, err := os.ReadFile(path)
-	if err != nil || len(text) > 1<<20 {
+	if err != nil {
 		return nil
 	}
 	var rows [][]string
@@ -90,19 +111,18 @@ func (t *userTable) find(name string) (account, error) {
 	if user, ok := t.byName[name]; ok {
 		return user, nil
 	}
-	if uid, err := strconv.Atoi(name); err == nil && uid >= 0 && uid < 1<<31 {
+	if uid, ok := idOf(name); ok {
 		if user, ok := t.byID[uid]; ok {
 			return user, nil
 		}
 		return account{name: name, uid: uid, gid: uid, home: "/", shell: "/bin/sh", groups: []uint32{uint32(uid)}}, nil
 	}
-	return account{}, fail("exec_failed", "no user "+strconv.Quote(name)+" in the sandbox")
+	return account{}, fail("invalid_request", "no user "+strconv.Quote(name)+" in the sandbox")
 }
 
-// nameOf answers the name of a number, empty where it has none.
-func (t *userTable) nameOf(uid int) string {
+// names answers the names of a user and of a group, empty where they have none; of what find has read last.
+func (t *userTable) names(uid, gid int) (user, group string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.refresh()
-	return t.byID[uid].name
+	return t.byID[uid].name, t.groups[gid]
 }

@@ -14,26 +14,57 @@ function optional<Schema extends TSchema>(schema: Schema) {
 export const SandboxId = Type.String({ pattern: '^[a-z0-9]{20}$', description: 'Sandbox id' });
 export const ExecId = Type.String({ pattern: '^[a-z0-9]{20}$', description: 'Exec id' });
 export const Name = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
-const UserName = Type.String({ pattern: '^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63}$', description: 'User of the sandbox, by name or number' });
-const Path = Type.String({ pattern: '^[^\\0]+$', maxLength: 4096, description: 'Path inside the sandbox; relative to the user’s home' });
+const UserName = Type.String({
+  pattern: '^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63}$',
+  description: 'User of the sandbox, by name or number',
+});
+const Path = Type.String({
+  pattern: '^[^\\0]+$',
+  maxLength: 4096,
+  description: 'Path inside the sandbox; relative to the user’s home',
+});
 const Mode = Type.Integer({ minimum: 0, maximum: 0o777, description: 'Permission bits' });
-const Environment = Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,127}$' }), Type.String({ maxLength: 131_072 }), {
-  ...closed,
-  maxProperties: limits.envEntriesMax,
-});
-const Tags = Type.Record(Type.String({ pattern: '^[\\x21-\\x7e]{1,128}$' }), Type.String({ maxLength: 1024 }), {
-  ...closed,
-  maxProperties: limits.metadataEntriesMax,
-});
+const Environment = Type.Record(
+  Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,127}$' }),
+  Type.String({ maxLength: 131_072 }),
+  {
+    ...closed,
+    maxProperties: limits.envEntriesMax,
+  },
+);
+const Tags = Type.Record(
+  Type.String({ pattern: '^[\\x21-\\x7e]{1,128}$' }),
+  Type.String({ maxLength: 1024 }),
+  {
+    ...closed,
+    maxProperties: limits.metadataEntriesMax,
+  },
+);
 
 export const Limits = Type.Object(
   {
     cpus: optional(Type.Number({ minimum: 0.05, maximum: 64, description: 'Processor time, in CPUs' })),
     memoryMib: optional(
-      Type.Integer({ minimum: limits.sandboxMemoryMibMin, maximum: 1_048_576, description: 'MiB, the runtime’s own included' }),
+      Type.Integer({
+        minimum: limits.sandboxMemoryMibMin,
+        maximum: 1_048_576,
+        description: 'MiB, the runtime’s own included',
+      }),
     ),
-    diskMib: optional(Type.Integer({ minimum: limits.sandboxDiskMibMin, maximum: 1_048_576, description: 'MiB of written bytes' })),
-    pids: optional(Type.Integer({ minimum: limits.sandboxPidsMin, maximum: 32_768, description: 'Host processes and threads' })),
+    diskMib: optional(
+      Type.Integer({
+        minimum: limits.sandboxDiskMibMin,
+        maximum: 1_048_576,
+        description: 'MiB of written bytes',
+      }),
+    ),
+    pids: optional(
+      Type.Integer({
+        minimum: limits.sandboxPidsMin,
+        maximum: 32_768,
+        description: 'Host processes and threads',
+      }),
+    ),
   },
   { ...closed, $id: 'Limits' },
 );
@@ -43,10 +74,18 @@ export const CreateSandbox = Type.Object(
     template: optional(Name),
     runtime: optional(Name),
     timeoutMs: optional(
-      Type.Integer({ minimum: 1000, maximum: limits.sandboxTimeoutMsMax, description: 'Time limit from now, ms' }),
+      Type.Integer({
+        minimum: 1000,
+        maximum: limits.sandboxTimeoutMsMax,
+        description: 'Time limit from now, ms',
+      }),
     ),
     idleTimeoutMs: optional(
-      Type.Integer({ minimum: 1000, maximum: limits.sandboxTimeoutMsMax, description: 'Ends after this long without use, ms' }),
+      Type.Integer({
+        minimum: 1000,
+        maximum: limits.sandboxTimeoutMsMax,
+        description: 'Ends after this long without use, ms',
+      }),
     ),
     env: optional(Environment),
     metadata: optional(Tags),
@@ -83,7 +122,13 @@ export const Sandbox = Type.Object(
 
 export const ListSandboxes = Type.Object(
   {
-    state: optional(Type.String({ pattern: '^[a-z]+(,[a-z]+)*$', maxLength: 64, description: 'States, separated by commas' })),
+    state: optional(
+      Type.String({
+        pattern: '^[a-z]+(,[a-z]+)*$',
+        maxLength: 64,
+        description: 'States, separated by commas',
+      }),
+    ),
     metadata: optional(Type.Array(Type.String({ pattern: '^[^=]+=', maxLength: 2048 }), { maxItems: 16 })),
     label: optional(Type.Array(Type.String({ pattern: '^[^=]+=', maxLength: 2048 }), { maxItems: 16 })),
     limit: optional(Type.Integer({ minimum: 1, maximum: limits.pageItemsMax })),
@@ -93,7 +138,13 @@ export const ListSandboxes = Type.Object(
 );
 export const SandboxPage = Type.Object({ items: Type.Array(Sandbox), nextCursor: optional(Type.String()) });
 export const SetTimeout = Type.Object(
-  { timeoutMs: Type.Integer({ minimum: 1000, maximum: limits.sandboxTimeoutMsMax, description: 'From now, ms' }) },
+  {
+    timeoutMs: Type.Integer({
+      minimum: 1000,
+      maximum: limits.sandboxTimeoutMsMax,
+      description: 'From now, ms',
+    }),
+  },
   closed,
 );
 export const Ping = Type.Object({ agentRoundTripMs: Type.Number() });
@@ -134,7 +185,12 @@ const exitFields = {
   truncatedStdoutBytes: Count,
   truncatedStderrBytes: Count,
 };
-export const ExecResult = Type.Object({ execId: ExecId, ...exitFields, stdout: Type.String(), stderr: Type.String() });
+export const ExecResult = Type.Object({
+  execId: ExecId,
+  ...exitFields,
+  stdout: Type.String(),
+  stderr: Type.String(),
+});
 export const StartedExec = Type.Object({ execId: ExecId, pid: Count });
 export const Exec = Type.Object({
   execId: ExecId,
@@ -147,7 +203,10 @@ export const Exec = Type.Object({
 });
 export const ExecList = Type.Object({ items: Type.Array(Exec) });
 export const OutputQuery = Type.Object({ follow: optional(Type.Boolean()) }, closed);
-export const StdinQuery = Type.Object({ end: optional(Type.Boolean({ description: 'Close stdin after these bytes' })) }, closed);
+export const StdinQuery = Type.Object(
+  { end: optional(Type.Boolean({ description: 'Close stdin after these bytes' })) },
+  closed,
+);
 export const Signal = Type.Object({ signal: Type.Integer({ minimum: 1, maximum: 64 }) }, closed);
 export const Resize = Terminal;
 
@@ -223,7 +282,10 @@ export const Pool = Type.Object(
   { $id: 'Pool' },
 );
 export const PoolList = Type.Object({ items: Type.Array(Pool) });
-export const SetPool = Type.Object({ runtime: optional(Name), size: Type.Integer({ minimum: 0, maximum: 1000 }) }, closed);
+export const SetPool = Type.Object(
+  { runtime: optional(Name), size: Type.Integer({ minimum: 0, maximum: 1000 }) },
+  closed,
+);
 
 const Scope = Type.String({ pattern: '^(admin|tenant|sandbox:[a-z0-9]{20})$' });
 export const Key = Type.Object(
@@ -235,7 +297,10 @@ export const CreateKey = Type.Object(
   { name: Type.String({ minLength: 1, maxLength: 64 }), scope: Scope, tenantId: optional(Name) },
   closed,
 );
-export const CreatedKey = Type.Composite([Key, Type.Object({ key: Type.String({ description: 'Shown this once' }) })]);
+export const CreatedKey = Type.Composite([
+  Key,
+  Type.Object({ key: Type.String({ description: 'Shown this once' }) }),
+]);
 export const KeyId = Type.String({ pattern: '^[a-z0-9]{20}$', description: 'Key id' });
 
 export const AuditQuery = Type.Object(

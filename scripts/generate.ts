@@ -15,7 +15,9 @@ interface Protocol {
 }
 
 const repository = new URL('../', import.meta.url);
-const protocol = JSON.parse(readFileSync(new URL('schema/guest-protocol.json', repository), 'utf8')) as Protocol;
+const protocol = JSON.parse(
+  readFileSync(new URL('schema/guest-protocol.json', repository), 'utf8'),
+) as Protocol;
 const { types, ...scalars } = protocol;
 
 function typescript(): string {
@@ -37,7 +39,10 @@ function literal(value: string | number): string {
 
 function go(): string {
   const rows: [string, string][] = [
-    ...Object.entries(scalars).map(([name, value]): [string, string] => [goName('proto', name), JSON.stringify(value)]),
+    ...Object.entries(scalars).map(([name, value]): [string, string] => [
+      goName('proto', name),
+      JSON.stringify(value),
+    ]),
     ...Object.entries(types).map(([name, value]): [string, string] => [goName('frame', name), String(value)]),
   ];
   const width = Math.max(...rows.map(([name]) => name.length));

@@ -2,6 +2,7 @@
 # Installs what is missing on a Debian 12 machine with Node (20 or newer) and make; quick when nothing is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin" # `su` without a dash leaves them out
 
 library="${CASEMATE_LIB_DIR:-/var/lib/casemate/lib}"
 started=$(date +%s%N)
@@ -24,14 +25,17 @@ missing_packages() {
     setpriv:util-linux curl:curl ps:procps runsc:runsc; do
     command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
   done
-  command -v go >/dev/null || [ -x /usr/local/go/bin/go ] || echo golang-go
+  command -v go >/dev/null || echo golang-go
 }
 
+# The log has a name that nobody can foresee: this runs as root in a folder that all may write.
 install_packages() {
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" ca-certificates >/tmp/casemate-apt.log 2>&1 ||
-    { tail -n 20 /tmp/casemate-apt.log >&2; return 1; }
-  rm -f /tmp/casemate-apt.log
+  local log
+  log=$(mktemp)
+  { apt-get update -qq &&
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" ca-certificates xz-utils; } >"$log" 2>&1 ||
+    { tail -n 20 "$log" | sed -E 's#https?://[^ ]+#(archive)#g' >&2; rm -f "$log"; return 1; }
+  rm -f "$log"
 }
 
 # The archive that this machine's own apt is set up with; no host name stands in this repository.
@@ -55,6 +59,7 @@ fetch_newer_runsc() {
   if [ -n "$archive" ] && apt-get "${options[@]}" update >/dev/null 2>&1 &&
     (cd "$work" && apt-get "${options[@]}" download runsc >/dev/null 2>&1); then
     mkdir -p "$library/gvisor"
+    rm -rf "$library/gvisor/debian-13.partial"
     dpkg -x "$work"/runsc_*.deb "$library/gvisor/debian-13.partial"
     mv "$library/gvisor/debian-13.partial" "$library/gvisor/debian-13"
   else
@@ -69,7 +74,6 @@ install_node_modules() {
 }
 
 build_agent() {
-  export PATH="$PATH:/usr/local/go/bin"
   mkdir -p build/agent
   (cd guest-agent && CGO_ENABLED=0 GOPROXY=off GOFLAGS=-mod=mod go build -trimpath -ldflags '-s -w' -o ../build/agent/guest-agent .)
 }

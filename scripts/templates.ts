@@ -9,7 +9,10 @@ for (const name of process.argv.slice(2)) {
   const { digest } = await buildTemplate({
     storeDir,
     name,
-    onProgress: ({ percent, phase }) => console.log(`${String(percent).padStart(6)} %   template ${name}: ${phase}`),
+    onProgress: ({ percent, phase }) =>
+      console.log(`${String(percent).padStart(6)} %   template ${name}: ${phase}`),
   });
-  console.log(`${(performance.now() - from).toFixed(0).padStart(6)} ms  template ${name} ${digest.slice(0, 12)}`);
+  console.log(
+    `${(performance.now() - from).toFixed(0).padStart(6)} ms  template ${name} ${digest.slice(0, 12)}`,
+  );
 }

@@ -10,7 +10,12 @@ const totals = { tests: 0, passed: 0, failed: 0 };
 
 async function runFiles(files: readonly string[], concurrency: number): Promise<void> {
   if (files.length === 0) return;
-  const events = run({ files: [...files], concurrency, timeout: 20 * 60_000, execArgv: ['--disable-warning=ExperimentalWarning'] });
+  const events = run({
+    files: [...files],
+    concurrency,
+    timeout: 20 * 60_000,
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+  });
   events.on('test:pass', ({ name, skip, details }) => {
     if (details.type === 'suite') return;
     totals.tests += 1;

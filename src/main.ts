@@ -26,7 +26,10 @@ export interface Serving {
  *   server uses the data directory.
  */
 export async function serve(config: ServeConfig): Promise<Serving> {
-  const [{ Root }, { Supervisor }] = await Promise.all([import('./rootd/root.ts'), import('./rootd/supervisor.ts')]);
+  const [{ Root }, { Supervisor }] = await Promise.all([
+    import('./rootd/root.ts'),
+    import('./rootd/supervisor.ts'),
+  ]);
   checkLimits();
   if (process.getuid?.() !== 0) {
     throw new CasemateError('policy_unenforceable', '`casemate serve` has to be started as root.', {
@@ -41,7 +44,9 @@ export async function serve(config: ServeConfig): Promise<Serving> {
   mkdirSync(paths.server, { recursive: true, mode: 0o700 });
   chownSync(paths.server, serverUser.uid, serverUser.gid);
   if (!existsSync(`${paths.agentDir}/guest-agent`)) {
-    throw new CasemateError('policy_unenforceable', 'The guest agent is not built.', { hint: 'Run `make setup`.' });
+    throw new CasemateError('policy_unenforceable', 'The guest agent is not built.', {
+      hint: 'Run `make setup`.',
+    });
   }
   const { gvisorPlatform } = config;
   const root = new Root({
@@ -63,7 +68,8 @@ export async function serve(config: ServeConfig): Promise<Serving> {
       port = Number(new URL(url).port); // a restarted server listens where its clients expect it
       ready.resolve(url);
     },
-    onHopeless: () => ready.reject(new CasemateError('internal', 'The server does not start; its log says why.')),
+    onHopeless: () =>
+      ready.reject(new CasemateError('internal', 'The server does not start; its log says why.')),
     log,
   });
   const stop = async (): Promise<void> => {
@@ -98,7 +104,11 @@ async function lockDataDir(dataDir: string): Promise<() => void> {
   const lock = createServer((client) => client.destroy());
   await new Promise<void>((resolve, reject) => {
     lock.once('error', () =>
-      reject(new CasemateError('conflict', `Another server uses ${dataDir}.`, { hint: 'Stop it or pass --data-dir.' })),
+      reject(
+        new CasemateError('conflict', `Another server uses ${dataDir}.`, {
+          hint: 'Stop it or pass --data-dir.',
+        }),
+      ),
     );
     lock.listen(name, resolve);
   });
@@ -166,7 +176,9 @@ function dropRights(user: SystemUser): void {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const log: Log = createLog({ role: 'server' });
   runServer(JSON.parse(process.argv[2] ?? '{}') as ServeConfig).catch((error: unknown) => {
-    log.error('server_failed', { reason: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    log.error('server_failed', {
+      reason: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
     process.exit(1);
   });
 }

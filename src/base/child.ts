@@ -62,7 +62,9 @@ export function runCommand(argv: readonly string[], options: CommandOptions = {}
     child.on('close', (code, signal) => {
       clearTimeout(timer);
       if (code === 0) return resolve({ stdout, stderr });
-      const how = late ? `took longer than ${options.timeoutMs ?? 30_000} ms` : `ended with ${signal ?? `code ${code}`}`;
+      const how = late
+        ? `took longer than ${options.timeoutMs ?? 30_000} ms`
+        : `ended with ${signal ?? `code ${code}`}`;
       reject(new CommandError(argv, how, stderr.trim().slice(-stderrCharactersDefault)));
     });
     if (options.input !== undefined) {

@@ -66,7 +66,8 @@ export function instanceTag(dataDir: string): string {
     writeFileSync(file, newId(6), { mode: 0o644 });
   }
   const tag = readFileSync(file, 'utf8').trim();
-  if (!/^[a-z0-9]{6}$/.test(tag)) throw new CasemateError('invalid_request', `${file} does not hold an instance tag.`);
+  if (!/^[a-z0-9]{6}$/.test(tag))
+    throw new CasemateError('invalid_request', `${file} does not hold an instance tag.`);
   return tag;
 }
 

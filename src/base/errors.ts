@@ -27,7 +27,11 @@ export const errorTable = {
     retryable: false,
     hint: 'Check the id; things of another tenant do not exist for this key.',
   },
-  method_not_allowed: { status: 405, retryable: false, hint: 'See /openapi.json for the methods of this route.' },
+  method_not_allowed: {
+    status: 405,
+    retryable: false,
+    hint: 'See /openapi.json for the methods of this route.',
+  },
   conflict: {
     status: 409,
     retryable: false,
@@ -38,9 +42,21 @@ export const errorTable = {
     retryable: false,
     hint: 'Use a new Idempotency-Key for a different request body.',
   },
-  payload_too_large: { status: 413, retryable: false, hint: 'Send a smaller body; see docs/reference/limits.md.' },
-  unsupported_media_type: { status: 415, retryable: false, hint: 'Send JSON, or application/octet-stream for raw bytes.' },
-  range_not_satisfiable: { status: 416, retryable: false, hint: 'Ask for bytes inside the file; stat tells its size.' },
+  payload_too_large: {
+    status: 413,
+    retryable: false,
+    hint: 'Send a smaller body; see docs/reference/limits.md.',
+  },
+  unsupported_media_type: {
+    status: 415,
+    retryable: false,
+    hint: 'Send JSON, or application/octet-stream for raw bytes.',
+  },
+  range_not_satisfiable: {
+    status: 416,
+    retryable: false,
+    hint: 'Ask for bytes inside the file; stat tells its size.',
+  },
   rate_limited: { status: 429, retryable: true, hint: 'Wait for the time in Retry-After, then try again.' },
   canceled: { status: 499, retryable: false, hint: 'The caller went away before the answer was ready.' },
   internal: {
@@ -53,7 +69,11 @@ export const errorTable = {
     retryable: true,
     hint: 'Kill sandboxes that are not needed, ask for less, or add memory to the host; then try again.',
   },
-  node_unavailable: { status: 503, retryable: true, hint: 'The node is starting or reconciling; try again shortly.' },
+  node_unavailable: {
+    status: 503,
+    retryable: true,
+    hint: 'The node is starting or reconciling; try again shortly.',
+  },
   sandbox_ended: {
     status: 410,
     retryable: false,
@@ -69,7 +89,11 @@ export const errorTable = {
     retryable: false,
     hint: '`casemate doctor` says what this runtime lacks here; Casemate never falls back to a weaker one.',
   },
-  unsupported: { status: 409, retryable: false, hint: 'This runtime cannot do it; see its capabilities in GET /v1/runtimes.' },
+  unsupported: {
+    status: 409,
+    retryable: false,
+    hint: 'This runtime cannot do it; see its capabilities in GET /v1/runtimes.',
+  },
   policy_unenforceable: {
     status: 409,
     retryable: false,
@@ -77,12 +101,32 @@ export const errorTable = {
   },
   file_not_found: { status: 404, retryable: false, hint: 'Check the path inside the sandbox.' },
   file_exists: { status: 409, retryable: false, hint: 'Remove the target first or choose another path.' },
-  file_denied: { status: 403, retryable: false, hint: 'Pass the user that may touch this path, or change its mode.' },
+  file_denied: {
+    status: 403,
+    retryable: false,
+    hint: 'Pass the user that may touch this path, or change its mode.',
+  },
   file_invalid: { status: 400, retryable: false, hint: 'The path is not of the kind that the call needs.' },
-  disk_full: { status: 507, retryable: false, hint: 'Remove files in the sandbox or create it with more diskMib.' },
-  exec_not_found: { status: 404, retryable: false, hint: 'List the execs of the sandbox; ended ones are kept for a while only.' },
-  exec_failed: { status: 400, retryable: false, hint: 'Check that the program, the user and the working directory exist.' },
-  port_unreachable: { status: 502, retryable: true, hint: 'Start a server on that port inside the sandbox first.' },
+  disk_full: {
+    status: 507,
+    retryable: false,
+    hint: 'Remove files in the sandbox or create it with more diskMib.',
+  },
+  exec_not_found: {
+    status: 404,
+    retryable: false,
+    hint: 'List the execs of the sandbox; ended ones are kept for a while only.',
+  },
+  exec_failed: {
+    status: 400,
+    retryable: false,
+    hint: 'Check that the program, the user and the working directory exist.',
+  },
+  port_unreachable: {
+    status: 502,
+    retryable: true,
+    hint: 'Start a server on that port inside the sandbox first.',
+  },
   guest_protocol: {
     status: 502,
     retryable: false,

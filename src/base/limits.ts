@@ -41,9 +41,12 @@ export const limits = {
 /** Throws where two limits contradict each other; called once at start. */
 export function checkLimits(): void {
   const wrong: string[] = [];
-  if (limits.streamWindowBytes < limits.framePayloadBytesMax) wrong.push('a stream window must hold one frame');
-  if (limits.sandboxTimeoutMsDefault > limits.sandboxTimeoutMsMax) wrong.push('default time limit above its maximum');
-  if (limits.sandboxMemoryMibDefault < limits.sandboxMemoryMibMin) wrong.push('default memory below its minimum');
+  if (limits.streamWindowBytes < limits.framePayloadBytesMax)
+    wrong.push('a stream window must hold one frame');
+  if (limits.sandboxTimeoutMsDefault > limits.sandboxTimeoutMsMax)
+    wrong.push('default time limit above its maximum');
+  if (limits.sandboxMemoryMibDefault < limits.sandboxMemoryMibMin)
+    wrong.push('default memory below its minimum');
   if (limits.envBytesMax > limits.jsonBodyBytesMax) wrong.push('env must fit a request body');
   if (wrong.length > 0) throw new Error(`limits contradict each other: ${wrong.join('; ')}`);
 }

@@ -9,7 +9,10 @@ export interface Log {
 }
 
 /** A log whose lines all carry `fields`. JSON escaping keeps control bytes of hostile text out of terminals. */
-export function createLog(fields: LogFields, write: (line: string) => void = (l) => process.stderr.write(l)): Log {
+export function createLog(
+  fields: LogFields,
+  write: (line: string) => void = (l) => process.stderr.write(l),
+): Log {
   const emit = (level: string, event: string, more: LogFields = {}): void => {
     write(`${JSON.stringify({ time: new Date().toISOString(), level, event, ...fields, ...more })}\n`);
   };

@@ -7,10 +7,15 @@ export function doctorCommand(program: Command): void {
   program
     .command('doctor')
     .description('say what this machine can run, what not, why, and what to do')
-    .option('--data-dir <folder>', 'the data directory to look at', process.env.CASEMATE_DATA_DIR ?? defaultDataDir)
+    .option(
+      '--data-dir <folder>',
+      'the data directory to look at',
+      process.env.CASEMATE_DATA_DIR ?? defaultDataDir,
+    )
     .action(async (flags: { dataDir: string }) => {
       const findings = await examine(pathsOf(flags.dataDir));
-      if (program.opts<{ json?: boolean }>().json === true) process.stdout.write(`${JSON.stringify({ findings })}\n`);
+      if (program.opts<{ json?: boolean }>().json === true)
+        process.stdout.write(`${JSON.stringify({ findings })}\n`);
       else for (const finding of findings) process.stdout.write(line(finding));
       process.exitCode = findings.some((finding) => finding.needed && !finding.works) ? 1 : 0;
     });

@@ -1,6 +1,6 @@
 /** `casemate exec`: run a program in a sandbox that exists. */
 import type { Command } from 'commander';
-import { sandboxOf } from './connection.ts';
+import { globalFlags, sandboxOf } from './connection.ts';
 import { number } from './createFlags.ts';
 import { passThrough } from './passThrough.ts';
 import { printOne } from './print.ts';
@@ -28,12 +28,19 @@ export function execCommand(program: Command): void {
     .action(async (id: string, argv: string[], flags: ExecFlags) => {
       const sbx = await sandboxOf(program, id);
       const stdin = flags.interactive === true;
-      const child = await sbx.spawn(argv, {
-        stdin,
+      const options = {
         ...(flags.user === undefined ? {} : { user: flags.user }),
         ...(flags.cwd === undefined ? {} : { cwd: flags.cwd }),
         ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout * 1000 }),
-      });
+      };
+      if (globalFlags(program).json === true && flags.detach !== true) {
+        const result = await sbx.exec(argv, { ...options, ...(stdin ? { stdin: process.stdin } : {}) });
+        process.stdin.destroy();
+        process.exitCode = result.exitCode;
+        printOne(program, result, '');
+        return;
+      }
+      const child = await sbx.spawn(argv, { ...options, stdin });
       if (flags.detach !== true) {
         process.exitCode = await passThrough(child, { stdin });
         return;

@@ -12,9 +12,12 @@ export function killCommand(program: Command): void {
     .option('--all', 'every sandbox of your tenant')
     .action(async (ids: string[], flags: { all?: boolean }) => {
       const wanted = [...ids];
-      if (flags.all === true) for await (const info of Sandbox.list(connectionOf(program))) wanted.push(info.id);
+      if (flags.all === true)
+        for await (const info of Sandbox.list(connectionOf(program))) wanted.push(info.id);
       if (wanted.length === 0 && flags.all !== true) {
-        throw new CasemateError('invalid_request', 'Say which sandbox.', { hint: '`casemate ls` lists them; --all means every one.' });
+        throw new CasemateError('invalid_request', 'Say which sandbox.', {
+          hint: '`casemate ls` lists them; --all means every one.',
+        });
       }
       for (const id of wanted) {
         await (await sandboxOf(program, id)).kill();

@@ -21,7 +21,10 @@ export function lsCommand(program: Command): void {
         STATE: (row) => (row.endReason === undefined ? row.state : `${row.state} (${row.endReason})`),
         CREATED: (row) => row.createdAt,
         ENDS: (row) => row.endedAt ?? row.endsAt,
-        LABELS: (row) => Object.entries(row.labels).map(([name, value]) => `${name}=${value}`).join(' '),
+        LABELS: (row) =>
+          Object.entries(row.labels)
+            .map(([name, value]) => `${name}=${value}`)
+            .join(' '),
       });
     });
 }

@@ -7,6 +7,7 @@ import { cpCommand } from './cp.ts';
 import { createCommand } from './create.ts';
 import { doctorCommand } from './doctor.ts';
 import { execCommand } from './exec.ts';
+import { harmless, jsonLine } from './harmless.ts';
 import { keyCommand } from './key.ts';
 import { killCommand } from './kill.ts';
 import { logsCommand } from './logs.ts';
@@ -18,8 +19,8 @@ import { serveCommand } from './serve.ts';
 import { shellCommand } from './shell.ts';
 import { templateCommand } from './template.ts';
 
-/** Casemate's own failures, as with Docker: an exit code that programs rarely use. */
-const ownFailure = 125;
+/** Where a program's exit code passes through, Casemate's own failures have one that programs rarely use, as with Docker. */
+const passingVerbs = ['run', 'exec', 'shell'];
 
 export function createProgram(): Command {
   const program = new Command('casemate')
@@ -29,6 +30,7 @@ export function createProgram(): Command {
     .option('--key <key>', 'API key (CASEMATE_API_KEY)')
     .addOption(new Option('--key-file <file>', 'file with the API key').env('CASEMATE_KEY_FILE'))
     .option('--json', 'print JSON, one object a line')
+    .configureHelp({ showGlobalOptions: true })
     .enablePositionalOptions()
     .showSuggestionAfterError()
     .exitOverride();
@@ -51,25 +53,47 @@ export function createProgram(): Command {
     completionCommand,
   ];
   for (const verb of verbs) verb(program);
-  for (const command of program.commands) command.exitOverride().copyInheritedSettings(program);
+  for (const command of program.commands) acceptGlobals(command);
+  program.hook('preAction', (_, action) => {
+    for (const [name, value] of Object.entries(action.opts())) {
+      if (globalNames.includes(name)) program.setOptionValueWithSource(name, value, 'cli');
+    }
+  });
   return program;
 }
 
+const globalNames = ['url', 'key', 'keyFile', 'json'];
+
+/** `casemate ls --json` is what people type: the global flags count behind the verb too, up to the program to run. */
+function acceptGlobals(command: Command): void {
+  const globals = ['--url <url>', '--key <key>', '--key-file <file>', '--json'];
+  if (command.commands.length === 0)
+    for (const flags of globals) command.addOption(new Option(flags).hideHelp());
+  for (const sub of command.commands) acceptGlobals(sub);
+}
+
 export async function main(argv: readonly string[]): Promise<void> {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {}); // a pipe whose reader has gone
+  const program = createProgram();
   try {
-    await createProgram().parseAsync([...argv]);
+    await program.parseAsync([...argv]);
   } catch (error) {
-    process.exitCode = report(error, argv.includes('--json'));
+    const verb = argv.slice(2).find((word) => program.commands.some((command) => command.name() === word));
+    const failed = passingVerbs.includes(verb ?? '') ? 125 : 1;
+    process.exitCode = report(error, program.opts<{ json?: boolean }>().json === true) ? failed : 0;
   }
 }
 
-/** Tells the failure on stderr; answers the exit code. */
-function report(error: unknown, json: boolean): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : ownFailure;
+/** Tells the failure on stderr; false where it was none, such as a request for help. */
+function report(error: unknown, json: boolean): boolean {
+  if (error instanceof CommanderError) return error.exitCode !== 0; // Commander has told it
   const { code, message, hint } = facts(error);
-  if (json) process.stderr.write(`${JSON.stringify({ error: { code, message, hint } })}\n`);
-  else process.stderr.write(`error [${code}]: ${message}\n${hint === '' ? '' : `hint: ${hint}\n`}`);
-  return ownFailure;
+  if (json) process.stderr.write(jsonLine({ error: { code, message, hint } }));
+  else
+    process.stderr.write(
+      `error [${code}]: ${harmless(message)}\n${hint === '' ? '' : `hint: ${harmless(hint)}\n`}`,
+    );
+  return true;
 }
 
 function facts(error: unknown): { code: string; message: string; hint: string } {

@@ -15,7 +15,8 @@ export function psCommand(program: Command): void {
         PID: (row) => row.pid,
         USER: (row) => row.user,
         STARTED: (row) => row.startedAt,
-        STATE: (row) => (row.exited === undefined ? 'running' : `${row.exited.reason} (${row.exited.exitCode})`),
+        STATE: (row) =>
+          row.exited === undefined ? 'running' : `${row.exited.reason} (${row.exited.exitCode})`,
         COMMAND: (row) => row.argv.join(' ').slice(0, 80),
       });
     });

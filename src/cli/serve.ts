@@ -18,7 +18,11 @@ export function serveCommand(program: Command): void {
     .description('run the server on this machine (as root)')
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--port <number>', 'port to listen on; 0 takes a free one', String(defaultPort))
-    .option('--data-dir <folder>', 'where state, templates and sandboxes live', process.env.CASEMATE_DATA_DIR ?? defaultDataDir)
+    .option(
+      '--data-dir <folder>',
+      'where state, templates and sandboxes live',
+      process.env.CASEMATE_DATA_DIR ?? defaultDataDir,
+    )
     .option(
       '--pool <template[@runtime]=n>',
       'keep n warm sandboxes; repeatable',
@@ -36,7 +40,9 @@ export function serveCommand(program: Command): void {
       });
       const json = program.opts<{ json?: boolean }>().json === true;
       const { url, keyFile } = serving;
-      process.stdout.write(json ? `${JSON.stringify({ url, keyFile })}\n` : `Casemate answers on ${url}\nkey: ${keyFile}\n`);
+      process.stdout.write(
+        json ? `${JSON.stringify({ url, keyFile })}\n` : `Casemate answers on ${url}\nkey: ${keyFile}\n`,
+      );
       await new Promise<void>((resolve) => {
         process.once('SIGTERM', resolve);
         process.once('SIGINT', resolve);

@@ -12,7 +12,9 @@ export function shellCommand(program: Command): void {
     .option('-u, --user <name>', 'user')
     .action(async (id: string, flags: { user?: string }) => {
       if (process.stdin.isTTY !== true) {
-        throw new CasemateError('invalid_request', 'A shell needs a terminal.', { hint: 'Use `casemate exec -i` in scripts.' });
+        throw new CasemateError('invalid_request', 'A shell needs a terminal.', {
+          hint: 'Use `casemate exec -i` in scripts.',
+        });
       }
       const sbx = await sandboxOf(program, id);
       const { rows, columns: cols } = process.stdout;

@@ -13,12 +13,18 @@ export function templateCommand(program: Command): void {
     .argument('<name>')
     .action(async (name: string) => {
       const built = await clientOf(program).templates.build(name, (progress) => {
-        if (globalFlags(program).json === true) process.stdout.write(`${JSON.stringify({ type: 'progress', ...progress })}\n`);
-        else if (process.stderr.isTTY === true) process.stderr.write(`\r${bar(progress.percent)} ${progress.message.slice(0, 40).padEnd(40)}`);
+        if (globalFlags(program).json === true)
+          process.stdout.write(`${JSON.stringify({ type: 'progress', ...progress })}\n`);
+        else if (process.stderr.isTTY === true)
+          process.stderr.write(`\r${bar(progress.percent)} ${progress.message.slice(0, 40).padEnd(40)}`);
         else process.stderr.write(`${String(progress.percent).padStart(3)} % ${progress.message}\n`);
       });
       if (process.stderr.isTTY === true) process.stderr.write('\n');
-      printOne(program, built, `${built.name} ${built.digest.slice(0, 12)} ${Math.round(built.bytes / 1048576)} MiB`);
+      printOne(
+        program,
+        built,
+        `${built.name} ${built.digest.slice(0, 12)} ${Math.round(built.bytes / 1048576)} MiB`,
+      );
     });
   template
     .command('ls')

@@ -23,7 +23,8 @@ export function secretOf(keyText: string): string | undefined {
 /** @throws CasemateError `unauthenticated` */
 export function authenticate(store: Store, keyText: string | undefined): Principal {
   const secret = keyText === undefined ? undefined : secretOf(keyText);
-  const key: KeyRow | undefined = secret === undefined ? undefined : store.keys.findBySecret(hashSecret(secret));
+  const key: KeyRow | undefined =
+    secret === undefined ? undefined : store.keys.findBySecret(hashSecret(secret));
   if (key === undefined) throw new CasemateError('unauthenticated', 'This call needs a valid API key.');
   return { tenantId: key.tenantId, keyId: key.id, scope: key.scope };
 }
@@ -37,7 +38,11 @@ export function confinedTo(principal: Principal): string | undefined {
 export function sandboxFor(store: Store, principal: Principal, id: string): SandboxRow {
   const row = store.sandboxes.find(id);
   const confined = confinedTo(principal);
-  if (row === undefined || row.tenantId !== principal.tenantId || (confined !== undefined && confined !== id)) {
+  if (
+    row === undefined ||
+    row.tenantId !== principal.tenantId ||
+    (confined !== undefined && confined !== id)
+  ) {
     throw new CasemateError('not_found', `There is no sandbox ${id}.`);
   }
   return row;
@@ -51,5 +56,6 @@ export function needTenant(principal: Principal): void {
 
 /** @throws CasemateError `forbidden` */
 export function needAdmin(principal: Principal): void {
-  if (principal.scope !== 'admin') throw new CasemateError('forbidden', 'This call needs a key with the scope admin.');
+  if (principal.scope !== 'admin')
+    throw new CasemateError('forbidden', 'This call needs a key with the scope admin.');
 }

@@ -4,7 +4,14 @@ import { CasemateError } from '../base/errors.ts';
 import { newId, newKeySecret } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import type { ExecStartParams, ExecStream, GuestExec } from '../guest/types.ts';
-import type { BuildProgress, LiveSandbox, PoolStatus, RuntimeInfo, SandboxNode, TemplateInfo } from '../node/types.ts';
+import type {
+  BuildProgress,
+  LiveSandbox,
+  PoolStatus,
+  RuntimeInfo,
+  SandboxNode,
+  TemplateInfo,
+} from '../node/types.ts';
 import type { AuditFilter, AuditRow, KeyRow, Page, PageRequest, SandboxRow, Store } from '../store/types.ts';
 import { authenticate, hashSecret, needAdmin, needTenant, type Principal, sandboxFor } from './access.ts';
 import type { Clock } from './clock.ts';
@@ -67,7 +74,13 @@ export class Core {
 
   #makeKey(tenantId: string, name: string, scope: string): KeyRow & { key: string } {
     const secret = newKeySecret();
-    const row: KeyRow = { id: newId(), tenantId, name, scope, createdAt: new Date(this.#options.clock.now()).toISOString() };
+    const row: KeyRow = {
+      id: newId(),
+      tenantId,
+      name,
+      scope,
+      createdAt: new Date(this.#options.clock.now()).toISOString(),
+    };
     this.#options.store.keys.insert(row, hashSecret(secret));
     return { ...row, key: `casemate_${secret}` };
   }
@@ -120,7 +133,12 @@ export class Core {
   ): Promise<{ execId: string; stream: ExecStream }> {
     const execId = newId();
     const { argv, command, user, cwd } = params;
-    const detail = { execId, ...(argv ? { argv } : { command }), ...(user ? { user } : {}), ...(cwd ? { cwd } : {}) };
+    const detail = {
+      execId,
+      ...(argv ? { argv } : { command }),
+      ...(user ? { user } : {}),
+      ...(cwd ? { cwd } : {}),
+    };
     return this.withGuestStream(principal, id, { action: 'exec.start', detail }, async (guest) => {
       const stream = await guest.execStart({ ...params, execId }, signal === undefined ? {} : { signal });
       return { result: { execId, stream }, ended: stream.exited };
@@ -133,14 +151,23 @@ export class Core {
     execId: string,
     options: { follow: boolean; signal?: AbortSignal },
   ): Promise<ExecStream> {
-    return this.withGuestStream(principal, id, { action: 'exec.attach', detail: { execId } }, async (guest) => {
-      const stream = await guest.execAttach(execId, options);
-      return { result: stream, ended: stream.exited };
-    });
+    return this.withGuestStream(
+      principal,
+      id,
+      { action: 'exec.attach', detail: { execId } },
+      async (guest) => {
+        const stream = await guest.execAttach(execId, options);
+        return { result: stream, ended: stream.exited };
+      },
+    );
   }
 
   /** A connection to a port of the sandbox; `done` says that it is over. @throws CasemateError `port_unreachable` */
-  async connectPort(principal: Principal, id: string, port: number): Promise<{ port: Duplex; done: () => void }> {
+  async connectPort(
+    principal: Principal,
+    id: string,
+    port: number,
+  ): Promise<{ port: Duplex; done: () => void }> {
     const { live, done } = this.sandboxes.use(principal, id);
     this.#recorder.did(principal, 'port.connect', id, { port });
     try {
@@ -222,7 +249,9 @@ export class Core {
     this.#options.node.setPool(template, runtime, size);
     this.#options.store.pools.put(principal.tenantId, { template, runtime, size });
     this.#recorder.did(principal, 'pool.set', undefined, { template, runtime, size });
-    const status = this.#options.node.pools().find((pool) => pool.template === template && pool.runtime === runtime);
+    const status = this.#options.node
+      .pools()
+      .find((pool) => pool.template === template && pool.runtime === runtime);
     return status ?? { template, runtime, size, ready: 0, starting: 0 };
   }
 

@@ -43,17 +43,32 @@ export class Recorder {
   }
 
   /** Something that a key's holder did. */
-  did(principal: Principal, action: AuditAction, sandboxId?: string, detail: Record<string, unknown> = {}): void {
+  did(
+    principal: Principal,
+    action: AuditAction,
+    sandboxId?: string,
+    detail: Record<string, unknown> = {},
+  ): void {
     this.#append(principal.tenantId, `key:${principal.keyId}`, action, sandboxId, detail);
   }
 
   /** Something that happened by itself: a limit, an end, a refusal. */
-  happened(tenantId: string, action: AuditAction, sandboxId?: string, detail: Record<string, unknown> = {}): void {
+  happened(
+    tenantId: string,
+    action: AuditAction,
+    sandboxId?: string,
+    detail: Record<string, unknown> = {},
+  ): void {
     this.#append(tenantId, 'casemate', action, sandboxId, detail);
   }
 
   /** Like `happened`, for what strangers and programs in sandboxes can cause at will: bounded. */
-  uninvited(tenantId: string, action: AuditAction, sandboxId?: string, detail: Record<string, unknown> = {}): void {
+  uninvited(
+    tenantId: string,
+    action: AuditAction,
+    sandboxId?: string,
+    detail: Record<string, unknown> = {},
+  ): void {
     const now = Date.now();
     if (now > this.#windowEndsMs) {
       this.#uninvited.clear();
@@ -62,7 +77,11 @@ export class Recorder {
     const cause = `${action} ${sandboxId ?? ''}`;
     const rows = (this.#uninvited.get(cause) ?? 0) + 1;
     this.#uninvited.set(cause, rows);
-    if (rows <= uninvitedRowsMax) this.happened(tenantId, action, sandboxId, { ...detail, ...(rows === uninvitedRowsMax ? { moreFollow: true } : {}) });
+    if (rows <= uninvitedRowsMax)
+      this.happened(tenantId, action, sandboxId, {
+        ...detail,
+        ...(rows === uninvitedRowsMax ? { moreFollow: true } : {}),
+      });
   }
 
   #append(
@@ -72,6 +91,12 @@ export class Recorder {
     sandboxId: string | undefined,
     detail: Record<string, unknown>,
   ): void {
-    this.#store.audit.append({ tenantId, actor, action, detail, ...(sandboxId === undefined ? {} : { sandboxId }) });
+    this.#store.audit.append({
+      tenantId,
+      actor,
+      action,
+      detail,
+      ...(sandboxId === undefined ? {} : { sandboxId }),
+    });
   }
 }

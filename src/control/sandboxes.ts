@@ -78,10 +78,15 @@ export class Sandboxes {
     needTenant(principal);
     if (idempotencyKey === undefined) return this.#create(principal, request);
     const { store } = this.#options;
-    const bodySha256 = createHash('sha256').update(JSON.stringify(sorted(request))).digest('hex');
+    const bodySha256 = createHash('sha256')
+      .update(JSON.stringify(sorted(request)))
+      .digest('hex');
     const known = store.idempotency.find(principal.tenantId, idempotencyKey);
     if (known !== undefined && known.bodySha256 !== bodySha256) {
-      throw new CasemateError('idempotency_conflict', 'This Idempotency-Key was used with another request body.');
+      throw new CasemateError(
+        'idempotency_conflict',
+        'This Idempotency-Key was used with another request body.',
+      );
     }
     const waiting = this.#creating.get(`${principal.tenantId} ${idempotencyKey}`);
     if (waiting !== undefined) return waiting;
@@ -90,7 +95,12 @@ export class Sandboxes {
     return this.#createOnce(principal, request, idempotencyKey, bodySha256);
   }
 
-  #createOnce(principal: Principal, request: CreateRequest, key: string, bodySha256: string): Promise<SandboxRow> {
+  #createOnce(
+    principal: Principal,
+    request: CreateRequest,
+    key: string,
+    bodySha256: string,
+  ): Promise<SandboxRow> {
     const { idempotency } = this.#options.store;
     const { tenantId } = principal;
     idempotency.put(tenantId, key, { bodySha256 });
@@ -119,7 +129,11 @@ export class Sandboxes {
         template: draft.template,
         runtime: draft.runtime,
         limits: draft.limits,
-        bind: { env: request.env ?? {}, user: draft.user, ...(request.hostname === undefined ? {} : { hostname: request.hostname }) },
+        bind: {
+          env: request.env ?? {},
+          user: draft.user,
+          ...(request.hostname === undefined ? {} : { hostname: request.hostname }),
+        },
         onTaken: (id) => {
           taken = { ...draft, id };
           store.sandboxes.insert(taken);
@@ -129,13 +143,20 @@ export class Sandboxes {
       if (taken !== undefined) await this.#finish(taken, 'failed');
       throw error;
     }
-    if (taken === undefined) throw new CasemateError('internal', 'The node handed out a sandbox without its id.');
+    if (taken === undefined)
+      throw new CasemateError('internal', 'The node handed out a sandbox without its id.');
     const bound: SandboxRow = { ...taken, isolation: live.isolation, source: live.source };
     const running = advance(bound, 'running', new Date(clock.now()).toISOString());
     store.sandboxes.update(running);
     this.#reaper.watch(running.id, Date.parse(running.endsAt), running.idleTimeoutMs);
     const { template, runtime, limits, source } = running;
-    recorder.did(principal, 'sandbox.create', running.id, { template, runtime, limits, source, endsAt: running.endsAt });
+    recorder.did(principal, 'sandbox.create', running.id, {
+      template,
+      runtime,
+      limits,
+      source,
+      endsAt: running.endsAt,
+    });
     return running;
   }
 
@@ -185,7 +206,8 @@ export class Sandboxes {
 
   async #endById(id: string, reason: EndReason): Promise<void> {
     const row = this.#options.store.sandboxes.find(id);
-    if (row !== undefined) await this.#finish(row, reason).catch((error: unknown) => this.#unfinished(id, error));
+    if (row !== undefined)
+      await this.#finish(row, reason).catch((error: unknown) => this.#unfinished(id, error));
   }
 
   #unfinished(id: string, error: unknown): void {

@@ -35,7 +35,10 @@ export function refusalOf(row: SandboxRow): CasemateError | undefined {
       return undefined;
     case 'ended':
     case 'ending':
-      return new CasemateError('sandbox_ended', `Sandbox ${row.id} has ended (${row.endReason ?? 'ending'}).`);
+      return new CasemateError(
+        'sandbox_ended',
+        `Sandbox ${row.id} has ended (${row.endReason ?? 'ending'}).`,
+      );
     default:
       return new CasemateError('conflict', `Sandbox ${row.id} is ${row.state}.`);
   }

@@ -58,7 +58,13 @@ function serverUser(): Finding {
 
 function guestAgent(paths: Paths): Finding {
   const works = existsSync(`${paths.agentDir}/guest-agent`);
-  return { what: 'guest agent', works, needed: true, detail: works ? 'built' : 'not built', remedy: setupRemedy };
+  return {
+    what: 'guest agent',
+    works,
+    needed: true,
+    detail: works ? 'built' : 'not built',
+    remedy: setupRemedy,
+  };
 }
 
 /** Makes a group with limits and takes it away again. */
@@ -66,7 +72,12 @@ function cgroups(): Finding {
   const set = new CgroupSet(`casemate-doctor-${process.pid}`);
   try {
     set.create('probe', { cpus: 1, memoryMib: 64, diskMib: 64, pids: 32 });
-    return { what: 'limits', works: true, needed: true, detail: 'control groups for cpu, memory and pids can be set' };
+    return {
+      what: 'limits',
+      works: true,
+      needed: true,
+      detail: 'control groups for cpu, memory and pids can be set',
+    };
   } catch (error) {
     const remedy = 'Mount the cpu, memory and pids controllers (cgroup v1 or v2) where root may write them.';
     return { what: 'limits', works: false, needed: true, detail: String(error), remedy };

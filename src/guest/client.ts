@@ -18,7 +18,16 @@ import type {
   OutputChunk,
   TerminalSize,
 } from './types.ts';
-import { asObject, countOf, entryOf, eventOf, execsOf, exitOf, type JsonObject, metricsOf } from './validate.ts';
+import {
+  asObject,
+  countOf,
+  entryOf,
+  eventOf,
+  execsOf,
+  exitOf,
+  type JsonObject,
+  metricsOf,
+} from './validate.ts';
 
 const listedEntriesMax = 10_000;
 
@@ -76,7 +85,11 @@ export class GuestClient {
     return this.#follow(stream, 'attached', options);
   }
 
-  async #follow(stream: GuestStream, first: 'started' | 'attached', { signal }: Cancelable): Promise<ExecStream> {
+  async #follow(
+    stream: GuestStream,
+    first: 'started' | 'attached',
+    { signal }: Cancelable,
+  ): Promise<ExecStream> {
     cancelOn(stream, signal);
     const begun = await within(stream, stream.message());
     if (begun?.[first] === undefined) throw violation(`no "${first}"`);
@@ -134,7 +147,12 @@ export class GuestClient {
     return entryOf(await this.#call('file.stat', { path, ...options }));
   }
 
-  async fileMkdir(params: { path: string; mode?: number; parents?: boolean; user?: string }): Promise<FileEntry> {
+  async fileMkdir(params: {
+    path: string;
+    mode?: number;
+    parents?: boolean;
+    user?: string;
+  }): Promise<FileEntry> {
     return entryOf(await this.#call('file.mkdir', params));
   }
 
@@ -176,7 +194,11 @@ export class GuestClient {
     cancelOn(stream, options.signal);
     const message = await within(stream, stream.message());
     if (message === undefined) throw violation('no file');
-    const [size, offset, length] = [countOf(message, 'size'), countOf(message, 'offset'), countOf(message, 'length')];
+    const [size, offset, length] = [
+      countOf(message, 'size'),
+      countOf(message, 'offset'),
+      countOf(message, 'length'),
+    ];
     const body = Readable.from(dataOf(stream), { objectMode: false, highWaterMark: 256 * 1024 });
     body.once('close', () => stream.cancel()); // a generator that waits for the guest does not notice by itself
     return { size, offset, length, body };
@@ -243,7 +265,8 @@ async function readExit(stream: GuestStream): Promise<ExitInfo | undefined> {
     try {
       message = await stream.message();
     } catch (error) {
-      if (error instanceof CasemateError && (error.code === 'canceled' || error.code === 'conflict')) return undefined;
+      if (error instanceof CasemateError && (error.code === 'canceled' || error.code === 'conflict'))
+        return undefined;
       throw error;
     }
     if (message === undefined) return undefined;

@@ -97,7 +97,10 @@ export class Connection {
       if (frame.type !== protocol.types.hello) return 'other';
       const answer = parseObject(frame.payload);
       if (answer.nonce !== nonce || answer.version !== protocol.version) return 'other';
-      return { agentVersion: textOf(answer, 'agentVersion').slice(0, 64), bootId: textOf(answer, 'bootId').slice(0, 64) };
+      return {
+        agentVersion: textOf(answer, 'agentVersion').slice(0, 64),
+        bootId: textOf(answer, 'bootId').slice(0, 64),
+      };
     } catch {
       return 'other';
     }
@@ -107,7 +110,8 @@ export class Connection {
     if (this.#ended) return;
     try {
       this.#decoder.push(piece);
-      for (let frame = this.#decoder.next(); frame !== undefined; frame = this.#decoder.next()) this.#dispatch(frame);
+      for (let frame = this.#decoder.next(); frame !== undefined; frame = this.#decoder.next())
+        this.#dispatch(frame);
     } catch (error) {
       this.#end(CasemateError.from(error));
     }
@@ -134,7 +138,10 @@ export class Connection {
     this.#nextId += 1;
     const payload = Buffer.from(JSON.stringify({ method, params }));
     if (payload.length > protocol.payloadBytesMax) {
-      throw new CasemateError('payload_too_large', 'The request is larger than the guest protocol allows (64 KiB).');
+      throw new CasemateError(
+        'payload_too_large',
+        'The request is larger than the guest protocol allows (64 KiB).',
+      );
     }
     const stream = new GuestStream(id, {
       send: (frame) => this.send(frame),
@@ -178,7 +185,8 @@ export class Connection {
   /** Milliseconds until the agent's PONG. @throws CasemateError */
   async ping(): Promise<number> {
     if (this.#ended) throw ended();
-    if (this.#pings.length >= pingsAtOnceMax) throw new CasemateError('rate_limited', 'Too many pings at once.');
+    if (this.#pings.length >= pingsAtOnceMax)
+      throw new CasemateError('rate_limited', 'Too many pings at once.');
     const from = performance.now();
     const payload = randomBytes(8);
     const answered = new Promise<boolean>((resolve) => this.#pings.push(() => resolve(true)));

@@ -16,7 +16,10 @@ const frames = fc.array(
   { maxLength: 12 },
 );
 
-function decodeAll(bytes: Buffer, cuts: readonly number[]): { type: number; payload: string; end: boolean }[] {
+function decodeAll(
+  bytes: Buffer,
+  cuts: readonly number[],
+): { type: number; payload: string; end: boolean }[] {
   const decoder = new FrameDecoder();
   const decoded: { type: number; payload: string; end: boolean }[] = [];
   let at = 0;
@@ -35,7 +38,11 @@ it('reads the same frames however the bytes are cut', () => {
     fc.property(frames, fc.array(fc.nat({ max: 40_000 }), { maxLength: 30 }), (sent, cuts) => {
       const bytes = Buffer.concat(sent.flatMap((frame) => [encodeHeader(frame), Buffer.from(frame.payload)]));
       const inside = cuts.map((cut) => Math.min(cut, bytes.length));
-      const expected = sent.map(({ type, payload, end }) => ({ type, payload: Buffer.from(payload).toString('hex'), end }));
+      const expected = sent.map(({ type, payload, end }) => ({
+        type,
+        payload: Buffer.from(payload).toString('hex'),
+        end,
+      }));
       assert.deepEqual(decodeAll(bytes, inside), expected);
     }),
   );
@@ -57,20 +64,25 @@ it('answers arbitrary bytes with frames, patience or a violation, nothing else',
 
 it('notices one changed byte', () => {
   fc.assert(
-    fc.property(fc.uint8Array({ minLength: 1, maxLength: 500 }), fc.nat(), fc.integer({ min: 1, max: 255 }), (payload, where, change) => {
-      const bytes = Buffer.concat([encodeHeader({ type: 3, stream: 1, payload }), payload]);
-      const at = where % bytes.length;
-      bytes[at] = (bytes[at] ?? 0) ^ change;
-      const decoder = new FrameDecoder();
-      decoder.push(bytes);
-      let read: unknown;
-      try {
-        read = decoder.next();
-      } catch {
-        return;
-      }
-      assert.equal(read, undefined); // a longer length: it waits for bytes that never come
-    }),
+    fc.property(
+      fc.uint8Array({ minLength: 1, maxLength: 500 }),
+      fc.nat(),
+      fc.integer({ min: 1, max: 255 }),
+      (payload, where, change) => {
+        const bytes = Buffer.concat([encodeHeader({ type: 3, stream: 1, payload }), payload]);
+        const at = where % bytes.length;
+        bytes[at] = (bytes[at] ?? 0) ^ change;
+        const decoder = new FrameDecoder();
+        decoder.push(bytes);
+        let read: unknown;
+        try {
+          read = decoder.next();
+        } catch {
+          return;
+        }
+        assert.equal(read, undefined); // a longer length: it waits for bytes that never come
+      },
+    ),
   );
 });
 

@@ -63,7 +63,8 @@ export class FrameDecoder {
     if (this.#available < protocol.headerBytes + length) return undefined;
     const whole = this.#take(protocol.headerBytes + length);
     const payload = length === 0 ? empty : whole.subarray(protocol.headerBytes);
-    if (crc32(payload, crc32(whole.subarray(0, 12))) !== whole.readUInt32BE(12)) throw violation('a frame with a wrong CRC');
+    if (crc32(payload, crc32(whole.subarray(0, 12))) !== whole.readUInt32BE(12))
+      throw violation('a frame with a wrong CRC');
     const flags = whole[3] ?? 0;
     return {
       type: whole[2] ?? 0,
@@ -78,7 +79,8 @@ export class FrameDecoder {
   skipToMarker(): boolean {
     const all = this.#take(this.#available);
     const at = all.indexOf(marker);
-    const rest = at >= 0 ? all.subarray(at + marker.length) : all.subarray(Math.max(0, all.length - marker.length + 1));
+    const rest =
+      at >= 0 ? all.subarray(at + marker.length) : all.subarray(Math.max(0, all.length - marker.length + 1));
     this.push(rest);
     return at >= 0;
   }

@@ -154,7 +154,8 @@ export class GuestStream {
   async write(data: Uint8Array): Promise<void> {
     for (let offset = 0; offset < data.length; ) {
       while (this.#sendable === 0 && !this.#closed) await this.#change();
-      if (this.#closed) throw this.#error ?? new CasemateError('canceled', 'The guest ended the transfer early.');
+      if (this.#closed)
+        throw this.#error ?? new CasemateError('canceled', 'The guest ended the transfer early.');
       const size = Math.min(data.length - offset, this.#sendable, protocol.payloadBytesMax);
       this.#sendable -= size;
       const payload = data.subarray(offset, offset + size);

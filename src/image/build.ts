@@ -25,26 +25,50 @@ const phases: readonly [start: string, percent: number, phase: string][] = [
   ['cleaning package lists', 96, 'clean'],
 ];
 
+/**
+ * mmdebstrap mounts the host's /dev/shm, /proc and /sys inside what it builds. In namespaces of its own all of that,
+ * and every program that it starts, ends with it and with this process: what is removed afterwards has no way to the
+ * host in it. The host's umask may be narrow; a sandbox's files are for all of its users.
+ */
+const contained = [
+  ...['setpriv', '--pdeathsig', 'KILL'],
+  ...['unshare', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'],
+  ...['sh', '-c', 'umask 022; exec "$@"', 'casemate-build', 'mmdebstrap'],
+];
+
 /** Fills `directory`, which must not exist yet. @throws Error with the end of what mmdebstrap said. */
 export async function buildRootfs(
   definition: TemplateDefinition,
   directory: string,
   onProgress: (progress: BuildProgress) => void,
 ): Promise<void> {
-  const argv = [...mmdebstrapArguments(definition), definition.suite, directory, await debianMirror()];
+  const mirror = await debianMirror();
+  const [program = '', ...argv] = [
+    ...contained,
+    ...mmdebstrapArguments(definition),
+    definition.suite,
+    directory,
+    mirror,
+  ];
   await new Promise<void>((resolve, reject) => {
-    const child = spawn('mmdebstrap', argv, { stdio: ['ignore', 'ignore', 'pipe'], timeout: buildMsMax });
+    // SIGKILL, because unshare holds the others back while its child runs.
+    const child = spawn(program, argv, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      timeout: buildMsMax,
+      killSignal: 'SIGKILL',
+    });
     const last: string[] = [];
     createInterface({ input: child.stderr }).on('line', (line) => {
       last.push(line);
       if (last.length > errorLinesKept) last.shift();
       const found = phases.find(([start]) => line.includes(start));
-      if (found !== undefined) onProgress({ phase: found[2], percent: found[1], message: line.replace(/^I: /, '') });
+      if (found !== undefined)
+        onProgress({ phase: found[2], percent: found[1], message: line.replace(/^I: /, '') });
     });
     child.on('error', reject);
-    child.on('close', (code) => {
+    child.on('close', (code, signal) => {
       if (code === 0) return resolve();
-      reject(new Error(`mmdebstrap ended with ${code}: ${last.join(' | ')}`));
+      reject(new Error(`mmdebstrap ended with ${signal ?? code}: ${last.join(' | ')}`));
     });
   });
 }
@@ -62,7 +86,9 @@ function mmdebstrapArguments({ packages, user, warmUp }: TemplateDefinition): st
     hooks.push(`chmod 440 "$1/etc/sudoers.d/${user.name}"`);
   }
   if (warmUp !== undefined) {
-    hooks.push(`chroot "$1" setpriv --reuid=${user.uid} --regid=${user.uid} --clear-groups env HOME=${home} python3 -c "${warmUp}"`);
+    hooks.push(
+      `chroot "$1" setpriv --reuid=${user.uid} --regid=${user.uid} --clear-groups env HOME=${home} python3 -c "${warmUp}"`,
+    );
   }
   const unneeded = ['/usr/share/man/*', '/usr/share/doc/*', '/usr/share/locale/*', '/usr/share/info/*'];
   return [

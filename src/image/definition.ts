@@ -37,7 +37,9 @@ export async function definitionNames(): Promise<string[]> {
 
 /** SHA-256 of the definition in a form that does not depend on the order of its fields. */
 export function digestOf(definition: TemplateDefinition): string {
-  return createHash('sha256').update(JSON.stringify([builderVersion, canonical(definition)])).digest('hex');
+  return createHash('sha256')
+    .update(JSON.stringify([builderVersion, canonical(definition)]))
+    .digest('hex');
 }
 
 function canonical(value: unknown): unknown {

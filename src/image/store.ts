@@ -1,8 +1,10 @@
-/** The content-addressed store of templates: `templates/<digest>/rootfs`, with names that point at digests. */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+/** The content-addressed store of templates: `templates/<digest>/rootfs`, where a definition's digest says which. */
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runCommand } from '../base/child.ts';
 import { CasemateError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
 import { type BuildProgress, buildRootfs } from './build.ts';
 import { definitionNames, digestOf, readDefinition } from './definition.ts';
 
@@ -51,7 +53,10 @@ async function readManifest(directory: string): Promise<Manifest | undefined> {
  * The read-only root of a template that is ready.
  * @throws CasemateError `not_found`, `template_not_ready`
  */
-export async function templateRoot(storeDir: string, name: string): Promise<{ digest: string; root: string }> {
+export async function templateRoot(
+  storeDir: string,
+  name: string,
+): Promise<{ digest: string; root: string }> {
   const template = await inspectTemplate(storeDir, name);
   if (!template.ready) {
     throw new CasemateError('template_not_ready', `Template ${name} is not built yet.`, {
@@ -85,32 +90,74 @@ async function build(
   const definition = await readDefinition(name);
   const digest = digestOf(definition);
   const target = join(templatesDir(storeDir), digest);
-  const partial = `${target}.partial`;
+  const partial = `${target}.${process.pid}.partial`;
   await mkdir(templatesDir(storeDir), { recursive: true, mode: 0o711 });
-  await rm(partial, { recursive: true, force: true });
+  await sweep(storeDir);
+  await removeTree(partial);
   await mkdir(partial, { mode: 0o711 });
   try {
-    onProgress({ phase: 'start', percent: 0, message: `building ${name} from ${definition.packages.length} packages` });
+    onProgress({
+      phase: 'start',
+      percent: 0,
+      message: `building ${name} from ${definition.packages.length} packages`,
+    });
     const root = join(partial, 'rootfs');
     await buildRootfs(definition, root, onProgress);
     // The runtime would put an empty /tmp into memory; with a file in it, it stays on the sandbox's bounded disk.
     await writeFile(join(root, 'tmp/.keep'), '');
     const { stdout } = await runCommand(['du', '-sb', root]);
-    const manifest: Manifest = { name, digest, bytes: Number.parseInt(stdout, 10), builtAt: new Date().toISOString() };
+    const manifest: Manifest = {
+      name,
+      digest,
+      bytes: Number.parseInt(stdout, 10),
+      builtAt: new Date().toISOString(),
+    };
     await writeFile(join(partial, 'manifest.json'), JSON.stringify(manifest));
-    await rename(partial, target); // from here on it is there, whole
+    await publish(partial, target);
     onProgress({ phase: 'done', percent: 100, message: `${name} is ready` });
     return { ...manifest, ready: true };
   } catch (cause) {
-    await rm(partial, { recursive: true, force: true });
+    await removeTree(partial);
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new CasemateError('template_not_ready', `Template ${name} could not be built: ${reason}`, { cause });
+    throw new CasemateError('template_not_ready', `Template ${name} could not be built: ${reason}`, {
+      cause,
+    });
   }
 }
 
-/** Removes a built template. Sandboxes that run from it keep their files until they end. */
-export async function removeTemplate(storeDir: string, name: string): Promise<void> {
-  const { digest } = await inspectTemplate(storeDir, name);
-  await rm(join(templatesDir(storeDir), digest), { recursive: true, force: true });
+/** Makes it appear whole. Where another process was faster, its build of the same definition stays. */
+async function publish(partial: string, target: string): Promise<void> {
+  try {
+    await rename(partial, target);
+  } catch (error) {
+    if (!existsSync(join(target, 'manifest.json'))) throw error;
+    await removeTree(partial);
+  }
 }
 
+/**
+ * Removes a built template. Sandboxes that run from it keep their files: it only loses its name here, and goes when
+ * nothing has it mounted any more. One that is not there is removed already.
+ */
+export async function removeTemplate(storeDir: string, name: string): Promise<void> {
+  const { digest } = await inspectTemplate(storeDir, name);
+  const target = join(templatesDir(storeDir), digest);
+  if (existsSync(target)) await rename(target, `${target}.${newId(8)}.removed`);
+  await sweep(storeDir);
+}
+
+/** Takes away what a builder that died left half-made, and removed templates that nothing has mounted any more. */
+export async function sweep(storeDir: string): Promise<void> {
+  const mounts = await readFile('/proc/self/mountinfo', 'utf8');
+  for (const name of await readdir(templatesDir(storeDir)).catch(() => [])) {
+    const builder = /\.(\d+)\.partial$/.exec(name)?.[1];
+    const abandoned = builder !== undefined && !existsSync(`/proc/${builder}`);
+    const unused = name.endsWith('.removed') && !mounts.includes(`/${name}/`);
+    if (abandoned || unused) await removeTree(join(templatesDir(storeDir), name));
+  }
+}
+
+/** Never crosses into another file system, whatever may be mounted inside. */
+async function removeTree(directory: string): Promise<void> {
+  await runCommand(['rm', '-rf', '--one-file-system', directory], { timeoutMs: 120_000 });
+}

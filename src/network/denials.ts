@@ -63,7 +63,8 @@ export function parseDenials(json: string): Denial[] {
     const concat = outer.elem?.val?.concat ?? outer.concat;
     if (!Array.isArray(concat)) continue;
     const [gateInterface, address, protocol, port] = concat;
-    if (typeof gateInterface !== 'string' || typeof address !== 'string' || typeof port !== 'number') continue;
+    if (typeof gateInterface !== 'string' || typeof address !== 'string' || typeof port !== 'number')
+      continue;
     if (protocol !== 'tcp' && protocol !== 'udp') continue;
     denials.push({ gateInterface, address, protocol, port });
   }

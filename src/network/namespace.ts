@@ -9,7 +9,11 @@ const namespaceFolder = '/run/netns';
 const linksMax = 16_384;
 
 /** Forwarding makes the kernel answer "unreachable" at all; without a rate limit it answers every time, not once a second. */
-const gateSettings = ['net.ipv4.ip_forward=1', 'net.ipv4.icmp_ratelimit=0', 'net.ipv6.conf.all.disable_ipv6=1'];
+const gateSettings = [
+  'net.ipv4.ip_forward=1',
+  'net.ipv4.icmp_ratelimit=0',
+  'net.ipv6.conf.all.disable_ipv6=1',
+];
 
 /** Where one sandbox's link lies. The addresses mean nothing outside of the gate. */
 export interface SandboxLink {
@@ -51,7 +55,11 @@ export class SandboxNetworks {
       await runCommand([...inGate, 'sysctl', '-q', '-w', ...gateSettings]);
       await runCommand([...inGate, 'nft', '-f', '-'], { input: denialTable });
     } catch (cause) {
-      throw new CasemateError('policy_unenforceable', 'The network rules of the gate could not be installed.', { cause });
+      throw new CasemateError(
+        'policy_unenforceable',
+        'The network rules of the gate could not be installed.',
+        { cause },
+      );
     }
   }
 

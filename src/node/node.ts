@@ -49,7 +49,8 @@ export class HostNode implements SandboxNode {
   }
 
   async start(): Promise<void> {
-    for (const instance of await this.#options.root.call('survivors', {})) this.#survivors.set(instance.id, instance);
+    for (const instance of await this.#options.root.call('survivors', {}))
+      this.#survivors.set(instance.id, instance);
   }
 
   survivors(): readonly string[] {
@@ -115,7 +116,12 @@ export class HostNode implements SandboxNode {
     await this.#options.root.call('setLimits', { id: sandbox.id, limits });
   }
 
-  async #make(template: string, runtime: string, limits: SandboxLimits, source: 'warm' | 'cold'): Promise<LiveSandbox> {
+  async #make(
+    template: string,
+    runtime: string,
+    limits: SandboxLimits,
+    source: 'warm' | 'cold',
+  ): Promise<LiveSandbox> {
     admit(hostRoom(this.#options.diskProbeDir), this.#starting);
     this.#starting += 1;
     try {

@@ -75,7 +75,8 @@ export class Instances {
 
   #driver(runtime: string): RuntimeDriver {
     const driver = this.#options.drivers.get(runtime);
-    if (driver === undefined) throw new CasemateError('runtime_unavailable', `There is no runtime named ${runtime}.`);
+    if (driver === undefined)
+      throw new CasemateError('runtime_unavailable', `There is no runtime named ${runtime}.`);
     return driver;
   }
 
@@ -225,14 +226,27 @@ export class Instances {
     }
     await networks.destroy(id);
     journal.remove(id);
-    return last ?? { state: 'gone', oomKills: 0, pidLimitHits: 0, memoryBytes: 0, cpuMicroseconds: 0, diskBytes: 0, pids: 0 };
+    return (
+      last ?? {
+        state: 'gone',
+        oomKills: 0,
+        pidLimitHits: 0,
+        memoryBytes: 0,
+        cpuMicroseconds: 0,
+        diskBytes: 0,
+        pids: 0,
+      }
+    );
   }
 
   /** Which sandbox a gate interface belongs to. */
   ofGateInterface(gateInterface: string): string | undefined {
     const found = this.#options.journal
       .entries()
-      .find((entry) => this.#options.networks.linkOf(entry.id, entry.networkIndex).gateInterface === gateInterface);
+      .find(
+        (entry) =>
+          this.#options.networks.linkOf(entry.id, entry.networkIndex).gateInterface === gateInterface,
+      );
     return found?.id;
   }
 

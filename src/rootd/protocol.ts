@@ -61,4 +61,10 @@ export type RootAnswer =
   | { readonly number: number; readonly progress: RootProgress }
   | { readonly number: number; readonly error: { code: ErrorCode; message: string } }
   /** Unasked: places that a sandbox tried to reach and was refused. */
-  | { readonly event: 'denied'; readonly id: string; readonly address: string; readonly protocol: string; readonly port: number };
+  | {
+      readonly event: 'denied';
+      readonly id: string;
+      readonly address: string;
+      readonly protocol: string;
+      readonly port: number;
+    };

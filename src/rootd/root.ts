@@ -35,7 +35,8 @@ export class Root {
   constructor(options: RootOptions) {
     this.#options = options;
     const { dataDir, paths, serverUser, log } = options;
-    for (const folder of [paths.sandboxes, paths.roots, paths.store]) mkdirSync(folder, { recursive: true, mode: 0o711 });
+    for (const folder of [paths.sandboxes, paths.roots, paths.store])
+      mkdirSync(folder, { recursive: true, mode: 0o711 });
     const tag = instanceTag(dataDir);
     this.#networks = new SandboxNetworks(tag);
     this.#cgroups = new CgroupSet(`casemate-${tag}`);
@@ -87,10 +88,21 @@ export class Root {
     return {
       survivors: async () => instances.running(),
       probe: () =>
-        Promise.all([...this.#drivers.values()].map(async (driver) => ({ name: driver.name, result: await driver.probe() }))),
+        Promise.all(
+          [...this.#drivers.values()].map(async (driver) => ({
+            name: driver.name,
+            result: await driver.probe(),
+          })),
+        ),
       create: async ({ template, runtime, limits: wanted }) => {
         const { digest, root } = await templateRoot(store, template);
-        return instances.create({ runtime, template, templateDigest: digest, templateRoot: root, limits: wanted });
+        return instances.create({
+          runtime,
+          template,
+          templateDigest: digest,
+          templateRoot: root,
+          limits: wanted,
+        });
       },
       setLimits: async ({ id, limits: wanted }) => {
         await instances.setLimits(id, wanted);
@@ -99,7 +111,8 @@ export class Root {
       inspect: ({ id }) => instances.inspect(id),
       destroy: ({ id }) => instances.destroy(id),
       templates: () => listTemplates(store),
-      buildTemplate: ({ template }, onProgress) => buildTemplate({ storeDir: store, name: template, onProgress }),
+      buildTemplate: ({ template }, onProgress) =>
+        buildTemplate({ storeDir: store, name: template, onProgress }),
       removeTemplate: async ({ template }) => {
         await removeTemplate(store, template);
         return {};

@@ -22,7 +22,11 @@ export type RootHandlers = {
 };
 
 /** Serves requests until the socket ends; then `onEnd` is called once. */
-export function serveRoot(socket: Duplex, handlers: RootHandlers, onEnd: () => void): (answer: RootAnswer) => void {
+export function serveRoot(
+  socket: Duplex,
+  handlers: RootHandlers,
+  onEnd: () => void,
+): (answer: RootAnswer) => void {
   const send = (answer: RootAnswer): void => {
     if (socket.writable) socket.write(`${JSON.stringify(answer)}\n`);
   };
@@ -36,7 +40,11 @@ export function serveRoot(socket: Duplex, handlers: RootHandlers, onEnd: () => v
   return send;
 }
 
-async function answer(line: string, handlers: RootHandlers, send: (answer: RootAnswer) => void): Promise<void> {
+async function answer(
+  line: string,
+  handlers: RootHandlers,
+  send: (answer: RootAnswer) => void,
+): Promise<void> {
   let number = 0;
   try {
     const request = JSON.parse(line) as RootRequest;
@@ -64,7 +72,11 @@ async function dispatch(
       return handlers[request.method]({}, progress);
     case 'create':
       return handlers.create(
-        { template: templateName(params), runtime: templateName(params, 'runtime'), limits: limitsOf(params) },
+        {
+          template: templateName(params),
+          runtime: templateName(params, 'runtime'),
+          limits: limitsOf(params),
+        },
         progress,
       );
     case 'setLimits':

@@ -17,15 +17,25 @@ export interface ConformanceSubject {
   readonly makeNetwork: (id: string) => Promise<string>;
   readonly removeNetwork: (id: string) => Promise<void>;
   /** Says HELLO to the agent behind the stream and runs `argv`; answers its exit code and stdout. */
-  readonly runInside: (driver: RuntimeDriver, id: string, argv: readonly string[]) => Promise<{ exitCode: number; stdout: string }>;
+  readonly runInside: (
+    driver: RuntimeDriver,
+    id: string,
+    argv: readonly string[],
+  ) => Promise<{ exitCode: number; stdout: string }>;
 }
 
 const small: SandboxLimits = { cpus: 1, memoryMib: 256, diskMib: 128, pids: 256 };
 
 /** @param skip the reason why this machine cannot run the driver; printed with every skipped test. */
-export function conformance(name: string, subject: () => Promise<ConformanceSubject>, skip: string | false): void {
+export function conformance(
+  name: string,
+  subject: () => Promise<ConformanceSubject>,
+  skip: string | false,
+): void {
   describe(`runtime ${name}`, { skip }, () => {
-    const withSandbox = async (work: (subject: ConformanceSubject, id: string) => Promise<void>): Promise<void> => {
+    const withSandbox = async (
+      work: (subject: ConformanceSubject, id: string) => Promise<void>,
+    ): Promise<void> => {
       const made = await subject();
       const id = newId();
       const networkNamespace = await made.makeNetwork(id);
@@ -46,7 +56,10 @@ export function conformance(name: string, subject: () => Promise<ConformanceSubj
       } finally {
         await made.driver.destroy(id);
         await made.removeNetwork(id);
-        assert.deepEqual((await made.driver.leftovers()).filter((left) => left === id), []);
+        assert.deepEqual(
+          (await made.driver.leftovers()).filter((left) => left === id),
+          [],
+        );
       }
     };
 
@@ -74,16 +87,28 @@ export function conformance(name: string, subject: () => Promise<ConformanceSubj
 
     it('keeps the template read-only and the layer private', () =>
       withSandbox(async ({ driver, runInside }, id) => {
-        assert.equal((await runInside(driver, id, ['/bin/sh', '-c', 'echo mine > /usr/bin/mine && rm /bin/date'])).exitCode, 0);
+        assert.equal(
+          (await runInside(driver, id, ['/bin/sh', '-c', 'echo mine > /usr/bin/mine && rm /bin/date']))
+            .exitCode,
+          0,
+        );
         await withSandbox(async (other, otherId) => {
-          const seen = await other.runInside(other.driver, otherId, ['/bin/sh', '-c', 'ls /usr/bin/mine; ls /bin/date']);
+          const seen = await other.runInside(other.driver, otherId, [
+            '/bin/sh',
+            '-c',
+            'ls /usr/bin/mine; ls /bin/date',
+          ]);
           assert.equal(seen.stdout, '/bin/date\n');
         });
       }));
 
     it('holds the memory limit, alone', () =>
       withSandbox(async ({ driver, runInside }, id) => {
-        await runInside(driver, id, ['/bin/sh', '-c', 'head -c 600000000 /dev/zero | tail > /dev/null']).catch(() => {});
+        await runInside(driver, id, [
+          '/bin/sh',
+          '-c',
+          'head -c 600000000 /dev/zero | tail > /dev/null',
+        ]).catch(() => {});
         const last = await driver.inspect(id);
         assert.ok(last.oomKills > 0 || last.state === 'gone', JSON.stringify(last));
       }));
@@ -94,7 +119,11 @@ export function conformance(name: string, subject: () => Promise<ConformanceSubj
         assert.ok(probe.available);
         if (!probe.capabilities.lateLimits.includes('diskMib')) return;
         await driver.setLimits(id, { ...small, diskMib: 64 }, small);
-        const ran = await runInside(driver, id, ['/bin/sh', '-c', 'head -c 100000000 /dev/zero > /tmp/fill; wc -c < /tmp/fill']);
+        const ran = await runInside(driver, id, [
+          '/bin/sh',
+          '-c',
+          'head -c 100000000 /dev/zero > /tmp/fill; wc -c < /tmp/fill',
+        ]);
         assert.ok(Number(ran.stdout) < 64 * 1024 * 1024, ran.stdout);
       }));
 
@@ -106,7 +135,10 @@ export function conformance(name: string, subject: () => Promise<ConformanceSubj
         await driver.pause(id);
         const before = (await driver.inspect(id)).cpuMicroseconds;
         await sleep(300);
-        assert.ok((await driver.inspect(id)).cpuMicroseconds - before < 100_000, 'a paused sandbox uses processor time');
+        assert.ok(
+          (await driver.inspect(id)).cpuMicroseconds - before < 100_000,
+          'a paused sandbox uses processor time',
+        );
         await driver.resume(id);
         assert.equal((await runInside(driver, id, ['/bin/true'])).exitCode, 0);
       }));
@@ -115,8 +147,10 @@ export function conformance(name: string, subject: () => Promise<ConformanceSubj
       const { driver } = await subject();
       const probe = await driver.probe();
       assert.ok(probe.available);
-      if (!probe.capabilities.snapshot) await assert.rejects(driver.snapshot('0'.repeat(20), '/nowhere'), isUnsupported);
-      if (probe.capabilities.fork === 'none') await assert.rejects(driver.fork('0'.repeat(20), []), isUnsupported);
+      if (!probe.capabilities.snapshot)
+        await assert.rejects(driver.snapshot('0'.repeat(20), '/nowhere'), isUnsupported);
+      if (probe.capabilities.fork === 'none')
+        await assert.rejects(driver.fork('0'.repeat(20), []), isUnsupported);
     });
 
     it('destroys what it never saw, and twice', async () => {

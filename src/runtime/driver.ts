@@ -48,7 +48,12 @@ export interface RuntimeCapabilities {
 
 /** What `probe` found by doing, not by looking. */
 export type ProbeResult =
-  | { readonly available: true; readonly version: string; readonly detail: string; readonly capabilities: RuntimeCapabilities }
+  | {
+      readonly available: true;
+      readonly version: string;
+      readonly detail: string;
+      readonly capabilities: RuntimeCapabilities;
+    }
   | { readonly available: false; readonly reason: string; readonly remedy: string };
 
 export interface StageOptions {

@@ -21,12 +21,21 @@ export function auditStore(database: DatabaseSync): AuditStore {
   const insert = database.prepare(
     'INSERT INTO audit (at, tenant_id, actor, action, sandbox_id, detail, hash) VALUES (?, ?, ?, ?, ?, ?, ?)',
   );
-  const newest = database.prepare('SELECT hash FROM audit ORDER BY seq DESC LIMIT 1').get() as { hash: string } | undefined;
+  const newest = database.prepare('SELECT hash FROM audit ORDER BY seq DESC LIMIT 1').get() as
+    | { hash: string }
+    | undefined;
   const everything = database.prepare('SELECT * FROM audit ORDER BY seq');
   let last = newest?.hash ?? firstHash;
   return {
     append: ({ tenantId, actor, action, sandboxId, detail }) => {
-      const row = { at: new Date().toISOString(), tenantId, actor, action, sandboxId, detail: JSON.stringify(detail) };
+      const row = {
+        at: new Date().toISOString(),
+        tenantId,
+        actor,
+        action,
+        sandboxId,
+        detail: JSON.stringify(detail),
+      };
       last = chained(last, row);
       insert.run(row.at, tenantId, actor, action, sandboxId ?? null, row.detail, last);
     },
@@ -47,7 +56,14 @@ export function auditStore(database: DatabaseSync): AuditStore {
       let before = firstHash;
       for (const raw of everything.iterate() as Iterable<RawRow>) {
         const { at, tenant_id: tenantId, actor, action, detail } = raw;
-        const expected = chained(before, { at, tenantId, actor, action, sandboxId: raw.sandbox_id ?? undefined, detail });
+        const expected = chained(before, {
+          at,
+          tenantId,
+          actor,
+          action,
+          sandboxId: raw.sandbox_id ?? undefined,
+          detail,
+        });
         if (expected !== raw.hash) return raw.seq;
         before = raw.hash;
       }
@@ -58,9 +74,24 @@ export function auditStore(database: DatabaseSync): AuditStore {
 
 function chained(
   before: string,
-  row: { at: string; tenantId: string; actor: string; action: string; sandboxId: string | undefined; detail: string },
+  row: {
+    at: string;
+    tenantId: string;
+    actor: string;
+    action: string;
+    sandboxId: string | undefined;
+    detail: string;
+  },
 ): string {
-  const text = JSON.stringify([before, row.at, row.tenantId, row.actor, row.action, row.sandboxId ?? null, row.detail]);
+  const text = JSON.stringify([
+    before,
+    row.at,
+    row.tenantId,
+    row.actor,
+    row.action,
+    row.sandboxId ?? null,
+    row.detail,
+  ]);
   return createHash('sha256').update(text).digest('hex');
 }
 

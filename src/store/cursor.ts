@@ -12,7 +12,8 @@ export function decodeCursor<Length extends number>(
 ): (string | number)[] & { length: Length } {
   try {
     const position: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
-    const sound = Array.isArray(position) && position.every((part) => ['string', 'number'].includes(typeof part));
+    const sound =
+      Array.isArray(position) && position.every((part) => ['string', 'number'].includes(typeof part));
     if (sound && position.length === length) return position as (string | number)[] & { length: Length };
   } catch {
     // not JSON: the same answer

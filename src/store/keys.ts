@@ -17,7 +17,9 @@ export function keyStore(database: DatabaseSync): KeyStore {
   const bySecret = database.prepare(`SELECT ${columns} FROM keys WHERE secret_sha256 = ?`);
   const byId = database.prepare(`SELECT ${columns} FROM keys WHERE id = ?`);
   const all = database.prepare(`SELECT ${columns} FROM keys ORDER BY created_at, id`);
-  const ofTenant = database.prepare(`SELECT ${columns} FROM keys WHERE tenant_id = ? ORDER BY created_at, id`);
+  const ofTenant = database.prepare(
+    `SELECT ${columns} FROM keys WHERE tenant_id = ? ORDER BY created_at, id`,
+  );
   const remove = database.prepare('DELETE FROM keys WHERE id = ?');
   const count = database.prepare('SELECT count(*) AS n FROM keys');
   return {
@@ -37,5 +39,11 @@ export function keyStore(database: DatabaseSync): KeyStore {
 function keyOf(row: unknown): KeyRow | undefined {
   if (row === undefined) return undefined;
   const { id, tenant_id, name, scope, created_at } = row as Record<string, string>;
-  return { id: id ?? '', tenantId: tenant_id ?? '', name: name ?? '', scope: scope ?? '', createdAt: created_at ?? '' };
+  return {
+    id: id ?? '',
+    tenantId: tenant_id ?? '',
+    name: name ?? '',
+    scope: scope ?? '',
+    createdAt: created_at ?? '',
+  };
 }

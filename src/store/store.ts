@@ -17,13 +17,18 @@ const migrationsFolder = new URL('./migrations/', import.meta.url);
 const migrations = readdirSync(migrationsFolder)
   .filter((name) => /^\d{3}-.*\.sql$/.test(name))
   .sort()
-  .map((name) => ({ number: Number(name.slice(0, 3)), sql: readFileSync(new URL(name, migrationsFolder), 'utf8') }));
+  .map((name) => ({
+    number: Number(name.slice(0, 3)),
+    sql: readFileSync(new URL(name, migrationsFolder), 'utf8'),
+  }));
 
 /** @param path a file, or `:memory:`. @throws Error for a database of a newer version. */
 export function openStore(path: string): Store {
   const database = new DatabaseSync(path);
   // NORMAL with a write-ahead log: a crash of the process loses nothing; one of the machine ends the sandboxes anyway.
-  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON');
+  database.exec(
+    'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON',
+  );
   migrate(database);
   return {
     tenants: tenantStore(database),
@@ -39,7 +44,8 @@ export function openStore(path: string): Store {
 function migrate(database: DatabaseSync): void {
   const row = database.prepare('PRAGMA user_version').get() as { user_version: number };
   const newest = migrations.at(-1)?.number ?? 0;
-  if (row.user_version > newest) throw new Error(`the database is of version ${row.user_version}, this Casemate knows ${newest}`);
+  if (row.user_version > newest)
+    throw new Error(`the database is of version ${row.user_version}, this Casemate knows ${newest}`);
   for (const { number, sql } of migrations) {
     if (number <= row.user_version) continue;
     database.exec(`BEGIN;\n${sql}\nPRAGMA user_version = ${number};\nCOMMIT`);

@@ -39,7 +39,12 @@ export interface SandboxRow {
   readonly idleTimeoutMs?: number;
   readonly metadata: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
-  readonly limits: { readonly cpus: number; readonly memoryMib: number; readonly diskMib: number; readonly pids: number };
+  readonly limits: {
+    readonly cpus: number;
+    readonly memoryMib: number;
+    readonly diskMib: number;
+    readonly pids: number;
+  };
   readonly user: string;
   readonly hostname: string;
   readonly source?: 'warm' | 'cold';

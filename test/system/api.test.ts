@@ -28,10 +28,17 @@ describe('the API', { skip: missingForServer() ?? false }, () => {
   });
 
   it('makes exactly one sandbox of 100 parallel creates with one key', async () => {
-    const options = { url: server.url, apiKey: server.apiKey, idempotencyKey: 'once', metadata: { for: 'once' } };
+    const options = {
+      url: server.url,
+      apiKey: server.apiKey,
+      idempotencyKey: 'once',
+      metadata: { for: 'once' },
+    };
     const made = await Promise.all(Array.from({ length: 100 }, () => Sandbox.create(options)));
     assert.equal(new Set(made.map(({ id }) => id)).size, 1);
-    await assert.rejects(Sandbox.create({ ...options, metadata: { for: 'twice' } }), { code: 'idempotency_conflict' });
+    await assert.rejects(Sandbox.create({ ...options, metadata: { for: 'twice' } }), {
+      code: 'idempotency_conflict',
+    });
     const listed: string[] = [];
     for await (const { id } of Sandbox.list({ ...options, metadata: { for: 'once' } })) listed.push(id);
     assert.deepEqual(listed, [made[0]?.id]);

@@ -20,7 +20,8 @@ export function tracesOf(dataDir: string): HostTraces {
     processes: processesNaming(join(dataDir, 'sandboxes')).length,
     mounts: mounts.filter((line) => line.includes(`${dataDir}/sandboxes`)).length,
     cgroups: countCgroups(`casemate-${tag}`),
-    namespaces: namespaces().filter((name) => name.startsWith(`cm-${tag}-`) && !name.endsWith('-gate')).length,
+    namespaces: namespaces().filter((name) => name.startsWith(`cm-${tag}-`) && !name.endsWith('-gate'))
+      .length,
     sandboxFolders: countEntries(join(dataDir, 'sandboxes')),
     journalEntries: countEntries(join(dataDir, 'journal')),
   };
@@ -40,7 +41,8 @@ function countCgroups(parent: string): number {
   for (const controller of ['', 'cpu', 'cpuacct', 'memory', 'pids']) {
     const folder = join('/sys/fs/cgroup', controller, parent);
     if (!existsSync(folder)) continue;
-    for (const entry of readdirSync(folder, { withFileTypes: true })) if (entry.isDirectory()) found.add(entry.name);
+    for (const entry of readdirSync(folder, { withFileTypes: true }))
+      if (entry.isDirectory()) found.add(entry.name);
   }
   return found.size;
 }
@@ -69,10 +71,17 @@ export function rootProcesses(pid: number): string[] {
     .split('\n')
     .map((line) => /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(.*)$/.exec(line))
     .filter((match) => match !== null)
-    .map((match) => ({ pid: Number(match[1]), parent: Number(match[2]), uid: Number(match[3]), args: match[4] ?? '' }));
+    .map((match) => ({
+      pid: Number(match[1]),
+      parent: Number(match[2]),
+      uid: Number(match[3]),
+      args: match[4] ?? '',
+    }));
   const family = new Set([pid]);
   for (const row of rows) if (family.has(row.parent)) family.add(row.pid);
-  const asRoot = rows.filter((row) => row.uid === 0 && (family.has(row.pid) || row.args.startsWith('runsc-')));
+  const asRoot = rows.filter(
+    (row) => row.uid === 0 && (family.has(row.pid) || row.args.startsWith('runsc-')),
+  );
   return asRoot.map((row) => (row.pid === pid ? 'the root process' : (row.args.split(' ')[0] ?? '')));
 }
 

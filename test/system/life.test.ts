@@ -24,7 +24,10 @@ describe('a sandbox', { skip: missingForServer() ?? false }, () => {
     const both = await sbx.exec('echo out; echo err >&2; exit 3');
     assert.deepEqual([both.stdout, both.stderr, both.exitCode], ['out\n', 'err\n', 3]);
     assert.equal((await sbx.exec(['cat'], { stdin: 'through' })).stdout, 'through');
-    assert.equal((await sbx.exec('echo $FROM $ALSO; hostname; whoami; pwd', { env: { ALSO: 'exec' } })).stdout, 'create exec\nmine\nuser\n/home/user\n');
+    assert.equal(
+      (await sbx.exec('echo $FROM $ALSO; hostname; whoami; pwd', { env: { ALSO: 'exec' } })).stdout,
+      'create exec\nmine\nuser\n/home/user\n',
+    );
     assert.equal((await sbx.exec(['id', '-u'], { user: 'root' })).stdout, '0\n');
     const late = await sbx.exec(['sleep', '60'], { timeoutMs: 300 });
     assert.deepEqual([late.reason, late.exitCode], ['deadline', 143]);
@@ -39,7 +42,10 @@ describe('a sandbox', { skip: missingForServer() ?? false }, () => {
     assert.equal(digest(back), digest(bytes));
     const part = await sbx.files.read('sub/big.bin', { format: 'bytes', range: { first: 100, last: 199 } });
     assert.deepEqual(Buffer.from(part), bytes.subarray(100, 200));
-    assert.deepEqual((await sbx.files.list('sub')).map(({ name, size }) => [name, size]), [['big.bin', 9_000_000]]);
+    assert.deepEqual(
+      (await sbx.files.list('sub')).map(({ name, size }) => [name, size]),
+      [['big.bin', 9_000_000]],
+    );
     await sbx.files.move('sub/big.bin', 'moved');
     assert.equal(await sbx.files.exists('sub/big.bin'), false);
     await assert.rejects(sbx.files.read('/etc/shadow'), { code: 'file_denied' });
@@ -52,7 +58,15 @@ describe('a sandbox', { skip: missingForServer() ?? false }, () => {
     const secret = server.apiKey;
     const hostFile = `${server.dataDir}/server/admin.key`;
     await sbx.exec(`ln -s ${hostFile} link; ln -s / root; ln ${hostFile} hard`, { user: 'user' });
-    const paths = [hostFile, `../../../../../..${hostFile}`, 'link', `root${hostFile}`, 'hard', `/proc/1/root${hostFile}`, `/proc/self/cwd/..${hostFile}`];
+    const paths = [
+      hostFile,
+      `../../../../../..${hostFile}`,
+      'link',
+      `root${hostFile}`,
+      'hard',
+      `/proc/1/root${hostFile}`,
+      `/proc/self/cwd/..${hostFile}`,
+    ];
     for (const path of paths) {
       const text = await sbx.files.read(path, { user: 'root' }).catch(() => '');
       assert.ok(!text.includes(secret), path);
@@ -66,12 +80,17 @@ describe('a sandbox', { skip: missingForServer() ?? false }, () => {
     let seen = '';
     for await (const { data } of terminal.output()) seen += Buffer.from(data).toString();
     assert.match(seen, /30 90[\s\S]*got hello/);
-    const web = await sbx.spawn('mkdir -p web && cd web && echo page > index.html && exec python3 -m http.server 8000 2>&1');
+    const web = await sbx.spawn(
+      'mkdir -p web && cd web && echo page > index.html && exec python3 -m http.server 8000 2>&1',
+    );
     await web.detach();
     await using forward = await sbx.ports.forward(8000);
     let page = '';
     for (let round = 0; round < 100 && page === ''; round += 1) {
-      page = await fetch(`${forward.url}/index.html`).then((answer) => answer.text(), () => '');
+      page = await fetch(`${forward.url}/index.html`).then(
+        (answer) => answer.text(),
+        () => '',
+      );
       if (page === '') await sleep(100);
     }
     assert.equal(page, 'page\n');
@@ -80,7 +99,10 @@ describe('a sandbox', { skip: missingForServer() ?? false }, () => {
     await sleep(1000);
     const later = await sbx.attach(noisy.execId);
     const kept = await gather(later.output());
-    assert.ok(kept.length <= 1_048_576 + 300_000 && kept.toString('latin1').endsWith('end\n'), String(kept.length));
+    assert.ok(
+      kept.length <= 1_048_576 + 300_000 && kept.toString('latin1').endsWith('end\n'),
+      String(kept.length),
+    );
   });
 
   it('loses nothing and keeps little when the reader is slow', async () => {
@@ -120,11 +142,16 @@ describe('a sandbox', { skip: missingForServer() ?? false }, () => {
   });
 
   describe('with a hostile program', () => {
-    const attack = async (program: HostileProgram, options: { args?: string[]; timeoutMs?: number } = {}): Promise<{ sbx: Sandbox; result: ExecResult | undefined }> => {
+    const attack = async (
+      program: HostileProgram,
+      options: { args?: string[]; timeoutMs?: number } = {},
+    ): Promise<{ sbx: Sandbox; result: ExecResult | undefined }> => {
       const neighbour = await create();
       const sbx = await create({ template: 'python', limits: { memoryMib: 384, diskMib: 128 } });
       await sbx.files.write('hostile.py', await sourceOf(program));
-      const running = sbx.exec(['python3', 'hostile.py', ...(options.args ?? [])], { timeoutMs: options.timeoutMs ?? 8000 });
+      const running = sbx.exec(['python3', 'hostile.py', ...(options.args ?? [])], {
+        timeoutMs: options.timeoutMs ?? 8000,
+      });
       const result = await running.catch(() => undefined);
       assert.equal((await neighbour.exec(['echo', 'well'])).stdout, 'well\n');
       await neighbour.kill();
@@ -132,7 +159,9 @@ describe('a sandbox', { skip: missingForServer() ?? false }, () => {
     };
 
     it('hides the host’s files', async () => {
-      const { sbx, result } = await attack(hostilePrograms.hostFiles, { args: [server.apiKey, `${server.dataDir}/server/admin.key`] });
+      const { sbx, result } = await attack(hostilePrograms.hostFiles, {
+        args: [server.apiKey, `${server.dataDir}/server/admin.key`],
+      });
       assert.match(result?.stdout ?? '', /found 0\n$/);
       await sbx.kill();
     });
@@ -219,7 +248,10 @@ describe('a sandbox', { skip: missingForServer() ?? false }, () => {
       numbers.push(...Buffer.from(data).toString().trim().split('\n').map(Number));
       if (numbers.length > 40) break;
     }
-    assert.ok(numbers.every((number, index) => index === 0 || number - (numbers[index - 1] ?? 0) <= 1), 'a gap in the counter');
+    assert.ok(
+      numbers.every((number, index) => index === 0 || number - (numbers[index - 1] ?? 0) <= 1),
+      'a gap in the counter',
+    );
     await survivor.kill();
   });
 });
@@ -245,7 +277,10 @@ async function endOf(sbx: Sandbox): Promise<Awaited<ReturnType<Sandbox['info']>>
 
 async function untilAnswers(sbx: Sandbox): Promise<Sandbox> {
   for (let round = 0; round < 100; round += 1) {
-    const answers = await sbx.ping().then(() => true, () => false);
+    const answers = await sbx.ping().then(
+      () => true,
+      () => false,
+    );
     if (answers) return sbx;
     await sleep(100);
   }

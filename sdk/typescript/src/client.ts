@@ -1,7 +1,15 @@
 /** Everything of a server that is not one sandbox: templates, runtimes, pools, keys, audit. */
 import { CasemateError, errorFromWire } from './errors.ts';
 import { type ConnectionOptions, jsonLines, Transport } from './transport.ts';
-import type { AuditEvent, BuildProgress, KeyInfo, Page, PoolInfo, RuntimeInfo, TemplateInfo } from './types.ts';
+import type {
+  AuditEvent,
+  BuildProgress,
+  KeyInfo,
+  Page,
+  PoolInfo,
+  RuntimeInfo,
+  TemplateInfo,
+} from './types.ts';
 
 type BuildLine =
   | ({ readonly type: 'progress' } & BuildProgress)
@@ -24,7 +32,10 @@ export class Casemate {
     list: async (): Promise<TemplateInfo[]> => this.#items('/v1/templates'),
     /** Builds it unless its definition is unchanged. @throws CasemateError `template_not_ready` */
     build: async (name: string, onProgress?: (progress: BuildProgress) => void): Promise<TemplateInfo> => {
-      const response = await this.#transport.request('POST', `/v1/templates/${encodeURIComponent(name)}/build`);
+      const response = await this.#transport.request(
+        'POST',
+        `/v1/templates/${encodeURIComponent(name)}/build`,
+      );
       for await (const line of jsonLines<BuildLine>(response)) {
         if (line.type === 'done') return line.template;
         if (line.type === 'error') throw errorFromWire(line);
@@ -32,7 +43,8 @@ export class Casemate {
       }
       throw new CasemateError('internal', 'The build ended without an answer.');
     },
-    remove: (name: string): Promise<void> => this.#transport.done('DELETE', `/v1/templates/${encodeURIComponent(name)}`),
+    remove: (name: string): Promise<void> =>
+      this.#transport.done('DELETE', `/v1/templates/${encodeURIComponent(name)}`),
   };
 
   readonly runtimes = {
@@ -49,20 +61,28 @@ export class Casemate {
   readonly keys = {
     list: async (): Promise<KeyInfo[]> => this.#items('/v1/keys'),
     /** `key` is in this answer and nowhere else. Scopes: `admin`, `tenant`, `sandbox:<id>`. */
-    create: (options: { name: string; scope: string; tenantId?: string }): Promise<KeyInfo & { key: string }> =>
-      this.#transport.json('POST', '/v1/keys', { json: options }),
-    remove: (id: string): Promise<void> => this.#transport.done('DELETE', `/v1/keys/${encodeURIComponent(id)}`),
+    create: (options: {
+      name: string;
+      scope: string;
+      tenantId?: string;
+    }): Promise<KeyInfo & { key: string }> => this.#transport.json('POST', '/v1/keys', { json: options }),
+    remove: (id: string): Promise<void> =>
+      this.#transport.done('DELETE', `/v1/keys/${encodeURIComponent(id)}`),
   };
 
   readonly audit = {
     /** Newest first, at most `limit` (100 by default). */
-    list: async (options: { sandboxId?: string; action?: string; limit?: number } = {}): Promise<AuditEvent[]> => {
+    list: async (
+      options: { sandboxId?: string; action?: string; limit?: number } = {},
+    ): Promise<AuditEvent[]> => {
       const events: AuditEvent[] = [];
       let cursor: string | undefined;
       const wanted = options.limit ?? 100;
       do {
         const limit = Math.min(100, wanted - events.length);
-        const page: Page<AuditEvent> = await this.#transport.json('GET', '/v1/audit', { query: { ...options, limit, cursor } });
+        const page: Page<AuditEvent> = await this.#transport.json('GET', '/v1/audit', {
+          query: { ...options, limit, cursor },
+        });
         events.push(...page.items);
         cursor = page.nextCursor;
       } while (cursor !== undefined && events.length < wanted);

@@ -61,7 +61,11 @@ export class CasemateError extends Error {
   /** Names the request in the server's log. */
   readonly requestId: string | undefined;
 
-  constructor(code: ErrorCode, message: string, details: { status?: number; hint?: string; requestId?: string } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    details: { status?: number; hint?: string; requestId?: string } = {},
+  ) {
     super(message);
     this.code = code;
     this.status = details.status ?? 0;

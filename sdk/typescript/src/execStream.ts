@@ -4,23 +4,37 @@ import type { ExitInfo } from './types.ts';
 
 export type ExecEvent =
   | { readonly kind: 'stdout' | 'stderr'; readonly data: Uint8Array }
-  | { readonly kind: 'started' | 'attached'; readonly execId: string; readonly pid: number; readonly truncatedStdoutBytes: number; readonly truncatedStderrBytes: number }
+  | {
+      readonly kind: 'started' | 'attached';
+      readonly execId: string;
+      readonly pid: number;
+      readonly truncatedStdoutBytes: number;
+      readonly truncatedStderrBytes: number;
+    }
   | { readonly kind: 'exited'; readonly exit: ExitInfo };
 
 const headerBytes = 5;
 /** Longer than any frame that a server sends. */
 const payloadBytesMax = 16 * 1024 * 1024;
 
-/** @throws CasemateError that the server reports in the stream. */
-export async function* execEvents(body: AsyncIterable<Uint8Array>): AsyncGenerator<ExecEvent> {
+/**
+ * Reads only as fast as it is iterated, so that a slow reader holds the program back. Cancelling the reader ends it.
+ * @throws CasemateError that the server reports in the stream, `node_unavailable` where the connection breaks.
+ */
+export async function* execEvents(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+): AsyncGenerator<ExecEvent> {
   let buffered: Uint8Array = new Uint8Array(0);
-  for await (const piece of body) {
+  for (;;) {
+    const { done, value: piece } = await reader.read().catch(connectionLost);
+    if (done) return;
     buffered = buffered.length === 0 ? piece : join(buffered, piece);
     let offset = 0;
     while (buffered.length - offset >= headerBytes) {
       const view = new DataView(buffered.buffer, buffered.byteOffset + offset, headerBytes);
       const length = view.getUint32(1);
-      if (length > payloadBytesMax) throw new CasemateError('internal', 'The server sent a frame that is too long.');
+      if (length > payloadBytesMax)
+        throw new CasemateError('internal', 'The server sent a frame that is too long.');
       if (buffered.length - offset < headerBytes + length) break;
       const payload = buffered.subarray(offset + headerBytes, offset + headerBytes + length);
       offset += headerBytes + length;
@@ -28,6 +42,13 @@ export async function* execEvents(body: AsyncIterable<Uint8Array>): AsyncGenerat
     }
     buffered = buffered.subarray(offset);
   }
+}
+
+function connectionLost(error: unknown): never {
+  const reason = error instanceof Error ? error.message : String(error);
+  throw new CasemateError('node_unavailable', `The connection to the program was lost: ${reason}.`, {
+    hint: 'The program may still run: find it with `processes()` and read on with `attach(execId)`.',
+  });
 }
 
 function join(first: Uint8Array, second: Uint8Array): Uint8Array {
@@ -60,10 +81,21 @@ function eventOf(kind: number, payload: Uint8Array): ExecEvent {
         truncatedStderrBytes: event.truncatedStderrBytes ?? 0,
       };
     case 'exited':
-      return { kind: 'exited', exit: event as unknown as ExitInfo };
+      return { kind: 'exited', exit: exitOf(event as unknown as ExitInfo) };
     case 'error':
       throw errorFromWire(event);
     default:
       throw new CasemateError('internal', `The server sent an unknown event "${event.type}".`);
   }
+}
+
+function exitOf({
+  exitCode,
+  signal,
+  reason,
+  truncatedStdoutBytes,
+  truncatedStderrBytes,
+}: ExitInfo): ExitInfo {
+  const truncated = { truncatedStdoutBytes, truncatedStderrBytes };
+  return { exitCode, ...(signal === undefined ? {} : { signal }), reason, ...truncated };
 }

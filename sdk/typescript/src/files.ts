@@ -35,7 +35,11 @@ export class Files {
   }
 
   /** Writes a file, streaming. Half an upload leaves the old file as it was. */
-  async write(path: string, data: Bytes, options: WriteOptions = {}): Promise<{ path: string; size: number }> {
+  async write(
+    path: string,
+    data: Bytes,
+    options: WriteOptions = {},
+  ): Promise<{ path: string; size: number }> {
     const { signal, ...query } = options;
     return this.#transport.json('PUT', this.#path, { body: bodyOf(data), query: { path, ...query }, signal });
   }
@@ -50,9 +54,14 @@ export class Files {
   ): Promise<string | Uint8Array | ReadableStream<Uint8Array>> {
     const { format, range, signal, user } = options;
     const headers = range === undefined ? {} : { range: `bytes=${range.first}-${range.last ?? ''}` };
-    const response = await this.#transport.request('GET', this.#path, { query: { path, user }, headers, signal });
+    const response = await this.#transport.request('GET', this.#path, {
+      query: { path, user },
+      headers,
+      signal,
+    });
     if (format === 'bytes') return new Uint8Array(await response.arrayBuffer());
-    if (format === 'stream') return response.body ?? new ReadableStream({ start: (controller) => controller.close() });
+    if (format === 'stream')
+      return response.body ?? new ReadableStream({ start: (controller) => controller.close() });
     return response.text();
   }
 
@@ -96,7 +105,10 @@ export class Files {
     options: AsUser & { recursive?: boolean; signal?: AbortSignal } = {},
   ): Promise<AsyncGenerator<FileEvent>> {
     const { signal, ...query } = options;
-    const response = await this.#transport.request('GET', `${this.#path}/watch`, { query: { path, ...query }, signal });
+    const response = await this.#transport.request('GET', `${this.#path}/watch`, {
+      query: { path, ...query },
+      signal,
+    });
     const lines = jsonLines<FileEvent | { type: 'ready' }>(response);
     await lines.next();
     return lines as AsyncGenerator<FileEvent>;

@@ -1,13 +1,14 @@
 /** Casemate: run code that nobody trusts in a real sandbox on your own machine. */
 export { Casemate } from './client.ts';
 export { CasemateError, type ErrorCode, errorCodes } from './errors.ts';
+export type { ExecResult } from './exec.ts';
 export { Files, type ReadOptions, type WriteOptions } from './files.ts';
 export { type PortForward, Ports } from './ports.ts';
 export { type OutputChunk, SandboxProcess, type Signal } from './process.ts';
 export {
   type CreateOptions,
+  type ExecBytesOptions,
   type ExecOptions,
-  type ExecResult,
   type ListOptions,
   type PtyOptions,
   Sandbox,

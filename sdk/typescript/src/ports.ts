@@ -59,9 +59,11 @@ export class Ports {
     tunnel.binaryType = 'arraybuffer';
     socket.pause();
     tunnel.onopen = () => socket.resume();
-    tunnel.onmessage = (event: { data: unknown }) => void socket.write(new Uint8Array(event.data as ArrayBuffer));
+    tunnel.onmessage = (event: { data: unknown }) =>
+      void socket.write(new Uint8Array(event.data as ArrayBuffer));
     tunnel.onclose = () => socket.end();
-    tunnel.onerror = () => socket.destroy(new CasemateError('port_unreachable', `Port ${port} of the sandbox does not answer.`));
+    tunnel.onerror = () =>
+      socket.destroy(new CasemateError('port_unreachable', `Port ${port} of the sandbox does not answer.`));
     socket.on('data', (data) => {
       tunnel.send(new Uint8Array(data));
       if (tunnel.bufferedAmount < 1024 * 1024) return;

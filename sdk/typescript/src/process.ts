@@ -10,7 +10,15 @@ export interface OutputChunk {
   readonly data: Uint8Array;
 }
 
-const signalNumbers = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGKILL: 9, SIGUSR1: 10, SIGUSR2: 12, SIGTERM: 15 } as const;
+const signalNumbers = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGKILL: 9,
+  SIGUSR1: 10,
+  SIGUSR2: 12,
+  SIGTERM: 15,
+} as const;
 
 export type Signal = keyof typeof signalNumbers | number;
 
@@ -24,9 +32,17 @@ export class SandboxProcess {
   readonly #transport: Transport;
   readonly #path: string;
   readonly #events: AsyncGenerator<ExecEvent>;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   #exit: ExitInfo | undefined;
+  #stdin: Promise<void> = Promise.resolve();
+  readonly #atEnd: (() => void)[] = [];
 
-  private constructor(transport: Transport, path: string, events: AsyncGenerator<ExecEvent>, first: ExecEvent) {
+  private constructor(
+    transport: Transport,
+    path: string,
+    first: ExecEvent,
+    stream: { events: AsyncGenerator<ExecEvent>; reader: ReadableStreamDefaultReader<Uint8Array> },
+  ) {
     if (first.kind !== 'started' && first.kind !== 'attached') {
       throw new CasemateError('internal', 'The output stream did not begin with its program.');
     }
@@ -36,16 +52,19 @@ export class SandboxProcess {
     this.truncatedStderrBytes = first.truncatedStderrBytes;
     this.#transport = transport;
     this.#path = `${path}/execs/${first.execId}`;
-    this.#events = events;
+    this.#events = stream.events;
+    this.#reader = stream.reader;
   }
 
   /** @internal Reads the beginning of an answer's stream. */
   static async open(transport: Transport, sandboxPath: string, response: Response): Promise<SandboxProcess> {
     if (response.body === null) throw new CasemateError('internal', 'The server answered without a stream.');
-    const events = execEvents(response.body);
+    const reader: ReadableStreamDefaultReader<Uint8Array> = response.body.getReader();
+    const events = execEvents(reader);
     const first = await events.next();
-    if (first.done === true) throw new CasemateError('sandbox_ended', 'The stream ended before the program started.');
-    return new SandboxProcess(transport, sandboxPath, events, first.value);
+    if (first.done === true)
+      throw new CasemateError('sandbox_ended', 'The stream ended before the program started.');
+    return new SandboxProcess(transport, sandboxPath, first.value, { events, reader });
   }
 
   /**
@@ -53,9 +72,15 @@ export class SandboxProcess {
    * Leaving the loop detaches; the program goes on.
    */
   async *output(): AsyncGenerator<OutputChunk> {
-    for await (const event of this.#events) {
-      if (event.kind === 'exited') this.#exit = event.exit;
-      else if (event.kind === 'stdout' || event.kind === 'stderr') yield { stream: event.kind, data: event.data };
+    try {
+      for await (const event of this.#events) {
+        if (event.kind === 'exited') this.#exit = event.exit;
+        else if (event.kind === 'stdout' || event.kind === 'stderr')
+          yield { stream: event.kind, data: event.data };
+      }
+    } finally {
+      for (const tell of this.#atEnd.splice(0)) tell();
+      await this.#reader.cancel().catch(() => {}); // broken already: the loop has had the error
     }
   }
 
@@ -82,14 +107,22 @@ export class SandboxProcess {
     await this.#transport.done('POST', `${this.#path}/signal`, { json: { signal: number } });
   }
 
-  /** Writes to stdin; resolves when the program was given all of it. */
-  async writeStdin(data: Bytes): Promise<void> {
-    await this.#transport.done('POST', `${this.#path}/stdin`, { body: bodyOf(data) });
+  /** Writes to stdin, in the order of the calls; resolves when the program was given all of it. */
+  writeStdin(data: Bytes): Promise<void> {
+    return this.#sendStdin(data, {});
   }
 
   /** Writes what is left, if anything, and closes stdin. */
-  async closeStdin(data: Bytes = ''): Promise<void> {
-    await this.#transport.done('POST', `${this.#path}/stdin`, { body: bodyOf(data), query: { end: true } });
+  closeStdin(data: Bytes = '', options: { signal?: AbortSignal } = {}): Promise<void> {
+    return this.#sendStdin(data, { ...options, query: { end: true } });
+  }
+
+  #sendStdin(data: Bytes, options: { signal?: AbortSignal; query?: { end: true } }): Promise<void> {
+    const sent = this.#stdin.then(() =>
+      this.#transport.done('POST', `${this.#path}/stdin`, { ...options, body: bodyOf(data) }),
+    );
+    this.#stdin = sent.catch(() => {}); // the one who wrote has the error
+    return sent;
   }
 
   /** Tells a terminal its new size. */
@@ -99,6 +132,11 @@ export class SandboxProcess {
 
   /** Lets go of the output; the program goes on and can be attached to again. */
   async detach(): Promise<void> {
-    await this.#events.return(undefined);
+    await this.#reader.cancel().catch(() => {}); // also ends a read that waits for output
+  }
+
+  /** @internal Called once, when the output has ended or was left. */
+  whenOver(tell: () => void): void {
+    this.#atEnd.push(tell);
   }
 }

@@ -1,10 +1,10 @@
 /** A sandbox: run programs in it, move files, open ports, end it. */
-import { CasemateError } from './errors.ts';
+import { type ExecResult, runToEnd, startUnlessAborted } from './exec.ts';
 import { Files } from './files.ts';
 import { Ports } from './ports.ts';
 import { SandboxProcess } from './process.ts';
 import { type ConnectionOptions, Transport } from './transport.ts';
-import type { ExitInfo, Page, ProcessInfo, SandboxInfo, SandboxLimits, SandboxMetrics, SandboxState } from './types.ts';
+import type { Page, ProcessInfo, SandboxInfo, SandboxLimits, SandboxMetrics, SandboxState } from './types.ts';
 import type { Bytes } from './upload.ts';
 
 export interface CreateOptions extends ConnectionOptions {
@@ -52,13 +52,15 @@ export interface ExecOptions extends Omit<SpawnOptions, 'stdin'> {
   /** Called with text as it comes; a promise holds the program back until it resolves. Then `stdout` stays empty. */
   readonly onStdout?: (text: string) => void | Promise<void>;
   readonly onStderr?: (text: string) => void | Promise<void>;
+  /** `text` (UTF-8) by default. */
+  readonly encoding?: 'text';
 }
 
-export interface ExecResult extends ExitInfo {
-  readonly execId: string;
-  /** At most 8 MiB; what goes beyond is counted in `truncatedStdoutBytes`. */
-  readonly stdout: string;
-  readonly stderr: string;
+/** Options for output that is not text. */
+export interface ExecBytesOptions extends Omit<ExecOptions, 'encoding' | 'onStdout' | 'onStderr'> {
+  readonly encoding: 'bytes';
+  readonly onStdout?: (bytes: Uint8Array) => void | Promise<void>;
+  readonly onStderr?: (bytes: Uint8Array) => void | Promise<void>;
 }
 
 export interface PtyOptions {
@@ -73,7 +75,6 @@ export interface PtyOptions {
 }
 
 const streamType = 'application/vnd.casemate.exec-stream';
-const collectedBytesMax = 8 * 1024 * 1024;
 
 /**
  * @example
@@ -120,7 +121,12 @@ export class Sandbox implements AsyncDisposable {
     let cursor: string | undefined;
     do {
       const page: Page<SandboxInfo> = await transport.json('GET', '/v1/sandboxes', {
-        query: { state: options.states?.join(','), metadata: pairs(options.metadata), label: pairs(options.labels), cursor },
+        query: {
+          state: options.states?.join(','),
+          metadata: pairs(options.metadata),
+          label: pairs(options.labels),
+          cursor,
+        },
       });
       yield* page.items;
       cursor = page.nextCursor;
@@ -131,46 +137,44 @@ export class Sandbox implements AsyncDisposable {
    * Runs a program to its end: text goes to `bash -l -c`, a list is run as it is.
    * A program that fails is a result, not an error. Aborting kills the program.
    */
-  async exec(command: string | readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    const { stdin, onStdout, onStderr, ...spawn } = options;
-    const child = await this.spawn(command, { ...spawn, stdin: stdin !== undefined });
-    const fed = stdin === undefined ? undefined : child.closeStdin(stdin).catch(() => {}); // it may not read all
-    const stdout = new Collector(onStdout);
-    const stderr = new Collector(onStderr);
-    for await (const { stream, data } of child.output()) await (stream === 'stdout' ? stdout : stderr).take(data);
-    await fed;
-    if (options.signal?.aborted === true) throw options.signal.reason;
-    const exit = child.exit;
-    if (exit === undefined) throw new CasemateError('sandbox_ended', 'The sandbox ended before the program did.');
-    return {
-      execId: child.execId,
-      exitCode: exit.exitCode,
-      ...(exit.signal === undefined ? {} : { signal: exit.signal }),
-      reason: exit.reason,
-      stdout: await stdout.text(),
-      stderr: await stderr.text(),
-      truncatedStdoutBytes: exit.truncatedStdoutBytes + stdout.dropped,
-      truncatedStderrBytes: exit.truncatedStderrBytes + stderr.dropped,
-    };
+  async exec(command: string | readonly string[], options: ExecBytesOptions): Promise<ExecResult<Uint8Array>>;
+  async exec(command: string | readonly string[], options?: ExecOptions): Promise<ExecResult>;
+  async exec(
+    command: string | readonly string[],
+    options: ExecOptions | ExecBytesOptions = {},
+  ): Promise<ExecResult<string | Uint8Array>> {
+    const { cwd, env, user, timeoutMs, stdin } = options;
+    const json = { ...bodyOfCommand(command), cwd, env, user, timeoutMs, stdin: stdin !== undefined };
+    return runToEnd(() => this.#open(json), options);
   }
 
   /** Starts a program; resolves when it runs. @throws CasemateError `exec_failed` */
   async spawn(command: string | readonly string[], options: SpawnOptions = {}): Promise<SandboxProcess> {
     const { signal, ...rest } = options;
-    const what = typeof command === 'string' ? { command } : { argv: command };
-    return this.#start({ ...what, ...rest }, signal);
+    return this.#start({ ...bodyOfCommand(command), ...rest }, signal);
   }
 
+  /** Kills the program when the signal aborts. */
   async #start(json: object, signal: AbortSignal | undefined): Promise<SandboxProcess> {
-    const headers = { accept: streamType };
-    const response = await this.#transport.request('POST', `${this.#path}/exec`, { json, headers, signal });
-    const child = await SandboxProcess.open(this.#transport, this.#path, response);
-    signal?.addEventListener('abort', () => void child.kill().catch(() => {}), { once: true });
+    const child = await startUnlessAborted(() => this.#open(json), signal);
+    if (signal === undefined) return child;
+    const kill = (): void => void child.kill().catch(() => {}); // it has ended
+    signal.addEventListener('abort', kill, { once: true });
+    child.whenOver(() => signal.removeEventListener('abort', kill));
     return child;
   }
 
+  async #open(json: object): Promise<SandboxProcess> {
+    const headers = { accept: streamType };
+    const response = await this.#transport.request('POST', `${this.#path}/exec`, { json, headers });
+    return SandboxProcess.open(this.#transport, this.#path, response);
+  }
+
   /** Reads the output of a program that runs, or ended a short while ago: what was kept, then what follows. */
-  async attach(execId: string, options: { follow?: boolean; signal?: AbortSignal } = {}): Promise<SandboxProcess> {
+  async attach(
+    execId: string,
+    options: { follow?: boolean; signal?: AbortSignal } = {},
+  ): Promise<SandboxProcess> {
     const response = await this.#transport.request('GET', `${this.#path}/execs/${execId}/output`, {
       query: { follow: options.follow },
       signal: options.signal,
@@ -219,37 +223,6 @@ export class Sandbox implements AsyncDisposable {
   }
 }
 
-/** Gathers one stream as text, bounded, or hands it on as it comes. */
-class Collector {
-  dropped = 0;
-  readonly #decoder = new TextDecoder();
-  readonly #callback: ((text: string) => void | Promise<void>) | undefined;
-  #pieces: Uint8Array[] = [];
-  #bytes = 0;
-
-  constructor(callback: ((text: string) => void | Promise<void>) | undefined) {
-    this.#callback = callback;
-  }
-
-  async take(data: Uint8Array): Promise<void> {
-    if (this.#callback !== undefined) {
-      const text = this.#decoder.decode(data, { stream: true });
-      if (text !== '') await this.#callback(text);
-      return;
-    }
-    const room = Math.max(0, collectedBytesMax - this.#bytes);
-    if (room > 0) this.#pieces.push(data.slice(0, room)); // a copy: the piece shares memory with its frame
-    this.#bytes += Math.min(room, data.length);
-    this.dropped += Math.max(0, data.length - room);
-  }
-
-  async text(): Promise<string> {
-    if (this.#callback !== undefined) {
-      const rest = this.#decoder.decode();
-      if (rest !== '') await this.#callback(rest);
-      return '';
-    }
-    const text = this.#pieces.map((piece) => this.#decoder.decode(piece, { stream: true })).join('');
-    return text + this.#decoder.decode();
-  }
+function bodyOfCommand(command: string | readonly string[]): object {
+  return typeof command === 'string' ? { command } : { argv: command };
 }

@@ -43,7 +43,13 @@ export class Transport {
   /** The raw answer, checked for errors. @throws CasemateError */
   async request(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
     const headers: Record<string, string> = { authorization: `Bearer ${this.apiKey}`, ...options.headers };
-    const init: RequestInit & { duplex?: 'half' } = { method, headers };
+    // A redirect would carry the key to another host.
+    const init: RequestInit & { duplex?: 'half' } = {
+      method,
+      headers,
+      redirect: 'error',
+      ...withoutIdleTimeout(),
+    };
     if (options.signal !== undefined) init.signal = options.signal;
     if (options.json !== undefined) {
       headers['content-type'] = 'application/json';
@@ -62,7 +68,7 @@ export class Transport {
     try {
       return await fetch(url, init);
     } catch (error) {
-      if (init.signal?.aborted === true) throw error;
+      if (init.signal?.aborted === true) throw init.signal.reason;
       const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : '';
       throw new CasemateError('node_unavailable', `${this.url} does not answer${cause}.`, {
         hint: 'Start the server with `casemate serve`, or point CASEMATE_URL to one.',
@@ -72,7 +78,15 @@ export class Transport {
 
   /** A JSON answer. */
   async json<Answer>(method: string, path: string, options: RequestOptions = {}): Promise<Answer> {
-    return (await (await this.request(method, path, options)).json()) as Answer;
+    const response = await this.request(method, path, options);
+    try {
+      return (await response.json()) as Answer;
+    } catch {
+      options.signal?.throwIfAborted();
+      throw new CasemateError('internal', `${method} ${path} was not answered with JSON.`, {
+        hint: 'Does the address belong to a Casemate server of a version that fits?',
+      });
+    }
   }
 
   /** An answer without a body. */
@@ -103,4 +117,27 @@ export async function* jsonLines<Line>(response: Response): AsyncGenerator<Line>
     rest = lines.pop() ?? '';
     for (const line of lines) if (line !== '') yield JSON.parse(line) as Line;
   }
+}
+
+let idleTimeoutOff: RequestInit | undefined;
+
+/**
+ * A program may print nothing for hours, but fetch gives up on an answer that is silent for five minutes. Bun has an
+ * option for that; Node takes only a dispatcher, whose class is reached through the global one.
+ */
+function withoutIdleTimeout(): RequestInit {
+  if (idleTimeoutOff !== undefined) return idleTimeoutOff;
+  if ('Bun' in globalThis) {
+    idleTimeoutOff = { timeout: false } as RequestInit;
+    return idleTimeoutOff;
+  }
+  void globalThis.Response; // loads Node's fetch, which then sets the symbol below
+  const dispatcher = (globalThis as Record<symbol, unknown>)[Symbol.for('undici.globalDispatcher.1')];
+  const Agent = dispatcher?.constructor as (new (options: object) => object) | undefined;
+  // Where the program has set another dispatcher (a proxy), that one stays in force.
+  const isPlain = Agent?.name === 'Agent';
+  idleTimeoutOff = (
+    isPlain ? { dispatcher: new Agent({ bodyTimeout: 0, headersTimeout: 0 }) } : {}
+  ) as RequestInit;
+  return idleTimeoutOff;
 }

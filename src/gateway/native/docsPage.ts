@@ -12,7 +12,8 @@ const page = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Casemate API</title><link rel="stylesheet" href="/docs/page.css"></head>
 <body><div id="page"></div><script src="/docs/bundle.js"></script><script src="/docs/start.js"></script></body></html>`;
 
-const policy = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
+const policy =
+  "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
 
 export function serveDocs(fastify: FastifyInstance, document: object): void {
   const assets: [path: string, type: string, body: string | Buffer][] = [
@@ -23,6 +24,8 @@ export function serveDocs(fastify: FastifyInstance, document: object): void {
     ['/openapi.json', 'application/json', JSON.stringify(document)],
   ];
   for (const [path, type, body] of assets) {
-    fastify.get(path, (_request, reply) => reply.type(type).header('content-security-policy', policy).send(body));
+    fastify.get(path, (_request, reply) =>
+      reply.type(type).header('content-security-policy', policy).send(body),
+    );
   }
 }

@@ -6,7 +6,11 @@ interface FastifyFailure {
   readonly statusCode?: number;
   readonly message?: string;
   readonly validationContext?: string;
-  readonly validation?: readonly { instancePath?: string; message?: string; params?: Record<string, unknown> }[];
+  readonly validation?: readonly {
+    instancePath?: string;
+    message?: string;
+    params?: Record<string, unknown>;
+  }[];
 }
 
 export function errorOf(thrown: unknown): CasemateError {
@@ -17,7 +21,10 @@ export function errorOf(thrown: unknown): CasemateError {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new CasemateError('payload_too_large', 'The request body is larger than this route takes.');
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
-      return new CasemateError('unsupported_media_type', 'The content type is not one that this route takes.');
+      return new CasemateError(
+        'unsupported_media_type',
+        'The content type is not one that this route takes.',
+      );
     default:
       if ((failure.statusCode ?? 500) < 500) {
         return new CasemateError('invalid_request', failure.message ?? 'The request cannot be read.');
@@ -31,6 +38,9 @@ function invalid({ validation, validationContext }: FastifyFailure): CasemateErr
   const first = validation?.[0];
   const extra = first?.params?.additionalProperty;
   const where = `${validationContext ?? 'request'}${(first?.instancePath ?? '').replaceAll('/', '.')}`;
-  const what = typeof extra === 'string' ? `has no field ${JSON.stringify(extra.slice(0, 64))}` : (first?.message ?? 'is wrong');
+  const what =
+    typeof extra === 'string'
+      ? `has no field ${JSON.stringify(extra.slice(0, 64))}`
+      : (first?.message ?? 'is wrong');
   return new CasemateError('invalid_request', `${where} ${what}.`);
 }

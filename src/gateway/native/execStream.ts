@@ -27,7 +27,11 @@ export function execBody(execId: string, stream: ExecStream, first: 'started' | 
   return body;
 }
 
-async function* frames(execId: string, stream: ExecStream, first: 'started' | 'attached'): AsyncGenerator<Buffer> {
+async function* frames(
+  execId: string,
+  stream: ExecStream,
+  first: 'started' | 'attached',
+): AsyncGenerator<Buffer> {
   const { pid, truncatedStdoutBytes, truncatedStderrBytes } = stream;
   yield event({
     type: first,
@@ -64,7 +68,8 @@ export async function collectExec(stream: ExecStream): Promise<CollectedExec> {
     dropped[channel] += Math.max(0, data.length - room);
   }
   const exited = await stream.exited;
-  if (exited === undefined) throw new CasemateError('conflict', 'Another reader took over the output of this exec.');
+  if (exited === undefined)
+    throw new CasemateError('conflict', 'Another reader took over the output of this exec.');
   return {
     ...exited,
     stdout: Buffer.concat(kept.stdout).toString('utf8'),

@@ -17,7 +17,10 @@ function rangeOf(header: string | undefined): { offset: number; length?: number 
   const match = /^bytes=(\d{1,15})-(\d{1,15})?$/.exec(header);
   const [offset, last] = [Number(match?.[1]), match?.[2]];
   if (match === null || (last !== undefined && Number(last) < offset)) {
-    throw new CasemateError('range_not_satisfiable', 'Only one range is served, in the form bytes=first-last.');
+    throw new CasemateError(
+      'range_not_satisfiable',
+      'Only one range is served, in the form bytes=first-last.',
+    );
   }
   return { offset, ...(last === undefined ? {} : { length: Number(last) - offset + 1 }) };
 }
@@ -130,7 +133,9 @@ export const fileRoutes: readonly Route[] = [
       const { path, ...options } = call.query as Static<typeof api.FileQuery>;
       const record = { action: 'file.stat', detail: { path } } as const;
       return fileView(
-        await call.core.withGuest(call.principal, idOf(call), record, (guest) => guest.fileStat(path, options)),
+        await call.core.withGuest(call.principal, idOf(call), record, (guest) =>
+          guest.fileStat(path, options),
+        ),
       );
     },
   },
@@ -162,7 +167,9 @@ export const fileRoutes: readonly Route[] = [
     handle: async (call) => {
       const body = call.body as Static<typeof api.MakeDirectory>;
       const record = { action: 'file.mkdir', detail: { path: body.path } } as const;
-      return fileView(await call.core.withGuest(call.principal, idOf(call), record, (guest) => guest.fileMkdir(body)));
+      return fileView(
+        await call.core.withGuest(call.principal, idOf(call), record, (guest) => guest.fileMkdir(body)),
+      );
     },
   },
   {
@@ -176,7 +183,9 @@ export const fileRoutes: readonly Route[] = [
     handle: async (call) => {
       const body = call.body as Static<typeof api.MoveFile>;
       const record = { action: 'file.move', detail: { from: body.from, to: body.to } } as const;
-      return fileView(await call.core.withGuest(call.principal, idOf(call), record, (guest) => guest.fileMove(body)));
+      return fileView(
+        await call.core.withGuest(call.principal, idOf(call), record, (guest) => guest.fileMove(body)),
+      );
     },
   },
   {

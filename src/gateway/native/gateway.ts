@@ -115,7 +115,9 @@ function answerErrors(fastify: FastifyInstance, core: Core, log: Log): void {
 }
 
 function reasonOf(error: CasemateError): string {
-  return error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : String(error.cause ?? error.stack);
+  return error.cause instanceof Error
+    ? (error.cause.stack ?? error.cause.message)
+    : String(error.cause ?? error.stack);
 }
 
 function patternOf(route: Route): RegExp {
@@ -158,7 +160,12 @@ function addRoute(fastify: FastifyInstance, core: Core, route: Route): void {
   });
 }
 
-async function handle(core: Core, route: Route, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+async function handle(
+  core: Core,
+  route: Route,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
   const principal = principalOf(request);
   if (principal === undefined) throw new CasemateError('unauthenticated', 'This call needs a valid API key.');
   const gone = new AbortController();

@@ -13,11 +13,15 @@ const templateParams = { template: api.Name };
 async function buildTemplate({ core, principal, params, reply }: Call): Promise<unknown> {
   const lines = new PassThrough();
   const send = (line: object): void => void lines.write(`${JSON.stringify(line)}\n`);
-  const work = core.buildTemplate(principal, params.template ?? '', (progress) => send({ type: 'progress', ...progress }));
-  work.then(
-    (template) => send({ type: 'done', template }),
-    (thrown: unknown) => send({ type: 'error', ...CasemateError.from(thrown).toBody() }),
-  ).finally(() => lines.end());
+  const work = core.buildTemplate(principal, params.template ?? '', (progress) =>
+    send({ type: 'progress', ...progress }),
+  );
+  work
+    .then(
+      (template) => send({ type: 'done', template }),
+      (thrown: unknown) => send({ type: 'error', ...CasemateError.from(thrown).toBody() }),
+    )
+    .finally(() => lines.end());
   reply.type('application/x-ndjson');
   return lines;
 }
@@ -114,7 +118,10 @@ export const hostRoutes: readonly Route[] = [
     answer: api.AuditPage,
     handle: async ({ core, principal, query }) => {
       const { limit, cursor, ...filter } = query as Static<typeof api.AuditQuery>;
-      return core.audit(principal, filter, { limit: limit ?? limits.pageItemsMax, ...(cursor === undefined ? {} : { cursor }) });
+      return core.audit(principal, filter, {
+        limit: limit ?? limits.pageItemsMax,
+        ...(cursor === undefined ? {} : { cursor }),
+      });
     },
   },
 ];

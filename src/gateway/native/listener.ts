@@ -17,9 +17,13 @@ export class Listener {
 
   constructor(handler: RequestListener) {
     // Uploads and streams may take as long as they need; only their beginning may not.
-    this.http1 = createHttp1({ requestTimeout: 0, headersTimeout: 20_000, keepAliveTimeout: 65_000 }, handler);
-    this.#http2 = createHttp2({ settings: { maxConcurrentStreams: 256, initialWindowSize: 1024 * 1024 } }, (request, response) =>
-      handler(request as never, response as never),
+    this.http1 = createHttp1(
+      { requestTimeout: 0, headersTimeout: 20_000, keepAliveTimeout: 65_000 },
+      handler,
+    );
+    this.#http2 = createHttp2(
+      { settings: { maxConcurrentStreams: 256, initialWindowSize: 1024 * 1024 } },
+      (request, response) => handler(request as never, response as never),
     );
     this.#http2.on('session', (session) => {
       session.setLocalWindowSize(4 * 1024 * 1024);
@@ -41,7 +45,8 @@ export class Listener {
     let first: Buffer = Buffer.alloc(0);
     const onData = (piece: Buffer): void => {
       first = Buffer.concat([first, piece]);
-      const isHttp2 = first.toString('latin1', 0, http2Preface.length) === http2Preface.slice(0, first.length);
+      const isHttp2 =
+        first.toString('latin1', 0, http2Preface.length) === http2Preface.slice(0, first.length);
       if (isHttp2 && first.length < http2Preface.length) return; // "P" may still become "PUT"
       socket.pause();
       socket.off('data', onData);
@@ -58,7 +63,9 @@ export class Listener {
   listen(port: number, host: string): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#port.once('error', reject);
-      this.#port.listen({ port, host, backlog: 1024 }, () => resolve((this.#port.address() as AddressInfo).port));
+      this.#port.listen({ port, host, backlog: 1024 }, () =>
+        resolve((this.#port.address() as AddressInfo).port),
+      );
     });
   }
 

@@ -47,12 +47,20 @@ function operation(route: Route): object {
 }
 
 function operationId({ method, path }: Route): string {
-  const words = path.replace('/v1/', '').split(/[/{}-]+/).filter((word) => word !== '');
+  const words = path
+    .replace('/v1/', '')
+    .split(/[/{}-]+/)
+    .filter((word) => word !== '');
   return [method.toLowerCase(), ...words].join('_');
 }
 
 function parameters({ params, query, headers }: Route): object[] {
-  const fromPath = Object.entries(params ?? {}).map(([name, schema]) => ({ name, in: 'path', required: true, schema }));
+  const fromPath = Object.entries(params ?? {}).map(([name, schema]) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema,
+  }));
   const properties = (query?.properties ?? {}) as Record<string, TSchema>;
   const needed = (query?.required ?? []) as string[];
   const fromQuery = Object.entries(properties).map(([name, schema]) => ({
@@ -72,12 +80,15 @@ function parameters({ params, query, headers }: Route): object[] {
 }
 
 function requestBody(body: TSchema | 'bytes'): object {
-  if (body === 'bytes') return { content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } } };
+  if (body === 'bytes')
+    return { content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } } };
   return { required: true, content: { 'application/json': { schema: body } } };
 }
 
 function answerOf({ status, answer, summary }: Route): object {
   if (answer === undefined) return { description: 'Done' };
-  const content = isSchema(answer) ? { 'application/json': { schema: answer } } : { [answer]: { schema: {} } };
+  const content = isSchema(answer)
+    ? { 'application/json': { schema: answer } }
+    : { [answer]: { schema: {} } };
   return { description: status === 201 ? 'Created' : summary, content };
 }

@@ -155,7 +155,9 @@ export const sandboxRoutes: readonly Route[] = [
     status: 200,
     answer: api.Ping,
     handle: async (call) => ({
-      agentRoundTripMs: await call.core.withGuest(call.principal, idOf(call), undefined, (guest) => guest.ping()),
+      agentRoundTripMs: await call.core.withGuest(call.principal, idOf(call), undefined, (guest) =>
+        guest.ping(),
+      ),
     }),
   },
   {
@@ -184,7 +186,9 @@ export const sandboxRoutes: readonly Route[] = [
     params: sandboxParams,
     status: 200,
     answer: api.ExecList,
-    handle: async (call) => ({ items: (await call.core.listExecs(call.principal, idOf(call))).map(execView) }),
+    handle: async (call) => ({
+      items: (await call.core.listExecs(call.principal, idOf(call))).map(execView),
+    }),
   },
   {
     method: 'GET',
@@ -193,7 +197,8 @@ export const sandboxRoutes: readonly Route[] = [
     params: execParams,
     status: 200,
     answer: api.Exec,
-    handle: async (call) => execView(await call.core.getExec(call.principal, idOf(call), idOf(call, 'execId'))),
+    handle: async (call) =>
+      execView(await call.core.getExec(call.principal, idOf(call), idOf(call, 'execId'))),
   },
   {
     method: 'GET',
@@ -227,7 +232,9 @@ export const sandboxRoutes: readonly Route[] = [
       const { signal } = call.body as Static<typeof api.Signal>;
       const execId = idOf(call, 'execId');
       const record = { action: 'exec.signal', detail: { execId, signal } } as const;
-      return call.core.withGuest(call.principal, idOf(call), record, (guest) => guest.execSignal(execId, signal));
+      return call.core.withGuest(call.principal, idOf(call), record, (guest) =>
+        guest.execSignal(execId, signal),
+      );
     },
   },
   {

@@ -12,7 +12,11 @@ const messageBytesMax = 1024 * 1024;
 
 /** Takes upgrades of an HTTP/1.1 server; whatever is not a tunnel is refused in words. */
 export function serveTunnels(server: Server, core: Core): void {
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: messageBytesMax, perMessageDeflate: false });
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: messageBytesMax,
+    perMessageDeflate: false,
+  });
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy());
     void open(core, request).then(
@@ -35,7 +39,8 @@ async function open(core: Core, request: IncomingMessage): Promise<{ port: Duple
   const path = (request.url ?? '').split('?')[0] ?? '';
   const match = tunnelPath.exec(path);
   const principal = core.authenticate(bearerOf(request.headers.authorization));
-  if (match?.[1] === undefined) throw new CasemateError('not_found', 'Only tunnels to ports take an upgrade.');
+  if (match?.[1] === undefined)
+    throw new CasemateError('not_found', 'Only tunnels to ports take an upgrade.');
   const port = Number(match[2]);
   if (port < 1 || port > 65_535) throw new CasemateError('invalid_request', 'Ports are 1 to 65535.');
   return core.connectPort(principal, match[1], port);

@@ -50,7 +50,12 @@ export async function writeBundle({ create, directory, cgroupsPath }: BundleOpti
     root: { path: create.templateRoot, readonly: false },
     mounts: [
       { destination: '/proc', type: 'proc', source: 'proc' },
-      { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'nodev', 'mode=1777', 'size=64m'] },
+      {
+        destination: '/dev/shm',
+        type: 'tmpfs',
+        source: 'shm',
+        options: ['nosuid', 'nodev', 'mode=1777', 'size=64m'],
+      },
     ],
     linux: {
       cgroupsPath,

@@ -49,7 +49,8 @@ async function subject(libraryDir: string): Promise<ConformanceSubject> {
       try {
         const exec = await guest.execStart({ execId: newId(), argv: [...argv], user: 'root' });
         let stdout = '';
-        for await (const { channel, data } of exec.output) if (channel === 'stdout') stdout += data.toString();
+        for await (const { channel, data } of exec.output)
+          if (channel === 'stdout') stdout += data.toString();
         return { exitCode: (await exec.exited)?.exitCode ?? -1, stdout };
       } finally {
         guest.close();

@@ -77,7 +77,9 @@ export class GvisorDriver implements RuntimeDriver {
     }
     throw new CasemateError(
       'runtime_unavailable',
-      found.length === 0 ? 'No runsc is installed.' : `No runsc starts a sandbox here: ${failures.join('; ')}`,
+      found.length === 0
+        ? 'No runsc is installed.'
+        : `No runsc starts a sandbox here: ${failures.join('; ')}`,
     );
   }
 
@@ -117,12 +119,18 @@ export class GvisorDriver implements RuntimeDriver {
     mkdirSync(directory, { mode: 0o711 });
     this.#options.cgroups.create(id, limits);
     const { hostToGuest, guestToHost } = this.#fifos(id);
-    await Promise.all([runCommand(['mkfifo', '-m', '600', hostToGuest, guestToHost]), new SandboxDisk(directory).create(limits.diskMib)]);
+    await Promise.all([
+      runCommand(['mkfifo', '-m', '600', hostToGuest, guestToHost]),
+      new SandboxDisk(directory).create(limits.diskMib),
+    ]);
   }
 
   async create(options: CreateOptions): Promise<AgentStreamAddress> {
     const directory = this.#directory(options.id);
-    const [runsc, templateRoot] = await Promise.all([this.#choose(), this.#readOnlyRoot(options.templateRoot)]);
+    const [runsc, templateRoot] = await Promise.all([
+      this.#choose(),
+      this.#readOnlyRoot(options.templateRoot),
+    ]);
     await this.setLimits(options.id, options.limits, options.stagedLimits);
     const { cgroups } = this.#options;
     await writeBundle({
@@ -140,7 +148,8 @@ export class GvisorDriver implements RuntimeDriver {
     });
     // Only now: runsc gives its standard streams to the sandbox's root user while it starts.
     const { hostToGuest, guestToHost } = this.#fifos(options.id);
-    for (const fifo of [hostToGuest, guestToHost]) chownSync(fifo, options.streamOwner.uid, options.streamOwner.gid);
+    for (const fifo of [hostToGuest, guestToHost])
+      chownSync(fifo, options.streamOwner.uid, options.streamOwner.gid);
     return this.agentStream(options.id);
   }
 
@@ -158,7 +167,8 @@ export class GvisorDriver implements RuntimeDriver {
     if (limits.cpus !== cpus || limits.memoryMib !== memoryMib || limits.pids !== pids) {
       this.#options.cgroups.setLimits(id, limits);
     }
-    if (limits.diskMib !== diskMib) await new SandboxDisk(this.#directory(id)).resize(limits.diskMib, diskMib);
+    if (limits.diskMib !== diskMib)
+      await new SandboxDisk(this.#directory(id)).resize(limits.diskMib, diskMib);
   }
 
   async inspect(id: string): Promise<Inspection> {
@@ -232,7 +242,8 @@ function capabilitiesOf(runsc: Runsc): RuntimeCapabilities {
     lateLimits: ['cpus', 'memoryMib', 'diskMib', 'pids'],
     limitsSeenInside: {
       cpus: 'nproc shows the CPUs of the sandbox, rounded up (the agent sets the affinity of every program).',
-      memory: 'free shows the limit that the sandbox was started with; a limit changed at claim binds, unseen.',
+      memory:
+        'free shows the limit that the sandbox was started with; a limit changed at claim binds, unseen.',
       disk: 'df shows no limit: the writable layer is bounded from outside.',
     },
     diskFull: runsc.survivesFullDisk

@@ -13,7 +13,13 @@ export async function probeRunsc(runsc: Runsc): Promise<string | undefined> {
   const directory = await mkdtemp(join(tmpdir(), 'casemate-probe-'));
   const state = join(directory, 'state');
   const root = join(directory, 'root');
-  const base = [runsc.path, `--root=${state}`, `--platform=${runsc.platform}`, '--network=none', '--ignore-cgroups'];
+  const base = [
+    runsc.path,
+    `--root=${state}`,
+    `--platform=${runsc.platform}`,
+    '--network=none',
+    '--ignore-cgroups',
+  ];
   try {
     await runCommand(['install', '-D', '-m', '755', runsc.path, join(root, 'probe')]);
     const config = {

@@ -124,12 +124,16 @@ export class CgroupSet {
   usage(id: string): CgroupUsage {
     const read = (controller: string, file: string): string => {
       try {
-        return readFileSync(join(mountPoint, this.#unified ? '' : controller, this.#parent, id, file), 'utf8');
+        return readFileSync(
+          join(mountPoint, this.#unified ? '' : controller, this.#parent, id, file),
+          'utf8',
+        );
       } catch {
         return ''; // destroyed meanwhile: nothing is used any more
       }
     };
-    const field = (text: string, name: string): number => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
+    const field = (text: string, name: string): number =>
+      Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
     if (this.#unified) {
       return {
         oomKills: field(read('', 'memory.events'), 'oom_kill'),
@@ -186,7 +190,8 @@ export class CgroupSet {
       : v1Controllers.map((controller) => join(mountPoint, controller, this.#parent));
     for (const parent of parents) {
       if (!existsSync(parent)) continue;
-      for (const entry of readdirSync(parent, { withFileTypes: true })) if (entry.isDirectory()) ids.add(entry.name);
+      for (const entry of readdirSync(parent, { withFileTypes: true }))
+        if (entry.isDirectory()) ids.add(entry.name);
     }
     return [...ids];
   }
@@ -216,5 +221,7 @@ async function removeFolder(folder: string): Promise<void> {
 }
 
 function unenforceable(what: string, cause: unknown): CasemateError {
-  return new CasemateError('policy_unenforceable', `This kernel does not let Casemate set ${what}.`, { cause });
+  return new CasemateError('policy_unenforceable', `This kernel does not let Casemate set ${what}.`, {
+    cause,
+  });
 }

@@ -25,9 +25,28 @@ export class SandboxDisk {
     ftruncateSync(file, sizeMib * 1024 * 1024);
     closeSync(file);
     // No journal (the content dies with the sandbox); 2 % stay reserved so that freeing blocks works on a full disk.
-    await runCommand(['mkfs.ext4', '-q', '-F', '-O', '^has_journal', '-m', '2', '-N', '64', '-E', 'nodiscard', this.#image]);
+    await runCommand([
+      'mkfs.ext4',
+      '-q',
+      '-F',
+      '-O',
+      '^has_journal',
+      '-m',
+      '2',
+      '-N',
+      '64',
+      '-E',
+      'nodiscard',
+      this.#image,
+    ]);
     mkdirSync(this.mountPoint, { mode: 0o700 });
-    await runCommand(['mount', '-o', 'loop,noatime,nosuid,nodev,noexec,discard', this.#image, this.mountPoint]);
+    await runCommand([
+      'mount',
+      '-o',
+      'loop,noatime,nosuid,nodev,noexec,discard',
+      this.#image,
+      this.mountPoint,
+    ]);
   }
 
   /** Gives it another size while it is in use; a smaller one is reached by a file that takes up the difference. */
@@ -39,7 +58,9 @@ export class SandboxDisk {
       if (sizeMib > createdMib) await this.#grow(sizeMib);
       else await runCommand(['fallocate', '-l', `${createdMib - sizeMib}MiB`, ballast]);
     } catch (cause) {
-      throw new CasemateError('policy_unenforceable', `The disk could not be set to ${sizeMib} MiB.`, { cause });
+      throw new CasemateError('policy_unenforceable', `The disk could not be set to ${sizeMib} MiB.`, {
+        cause,
+      });
     }
   }
 
