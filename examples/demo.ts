@@ -117,7 +117,7 @@ async function main(): Promise<void> {
       await step('first answer', () => sbx.exec('echo ready'));
       await analyse(sbx);
     }
-    const asRoot = rootProcesses(server.process.pid ?? 0);
+    const asRoot = await rootProcesses(server.process.pid ?? 0);
     say(`processes of Casemate that run as root: ${asRoot.join(', ')}`);
     const marker = join(server.dataDir, 'server', 'admin.key');
     await attack(server, hostilePrograms.hostFiles, [server.apiKey, marker]);

@@ -26,7 +26,7 @@ const Path = Type.String({
 const Mode = Type.Integer({ minimum: 0, maximum: 0o777, description: 'Permission bits' });
 const Environment = Type.Record(
   Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,127}$' }),
-  Type.String({ maxLength: 131_072 }),
+  Type.String({ pattern: '^[^\\0]*$', maxLength: 131_072 }),
   {
     ...closed,
     maxProperties: limits.envEntriesMax,
@@ -166,8 +166,8 @@ const Terminal = Type.Object(
 );
 export const StartExec = Type.Object(
   {
-    argv: optional(Type.Array(Type.String({ maxLength: 60_000 }), { minItems: 1, maxItems: 1024 })),
-    command: optional(Type.String({ minLength: 1, maxLength: 60_000, description: 'Run by bash -l -c' })),
+    argv: optional(Type.Array(Type.String({ pattern: '^[^\\0]*$', maxLength: 60_000 }), { minItems: 1, maxItems: 1024 })),
+    command: optional(Type.String({ pattern: '^[^\\0]+$', maxLength: 60_000, description: 'Run by bash -l -c' })),
     cwd: optional(Path),
     env: optional(Environment),
     user: optional(UserName),
@@ -176,7 +176,7 @@ export const StartExec = Type.Object(
     timeoutMs: optional(Type.Integer({ minimum: 1, maximum: limits.sandboxTimeoutMsMax })),
     detach: optional(Type.Boolean({ description: 'Answer as soon as it runs' })),
   },
-  { ...closed, $id: 'StartExec' },
+  { ...closed, $id: 'StartExec', oneOf: [{ required: ['argv'] }, { required: ['command'] }] },
 );
 const exitFields = {
   exitCode: Type.Integer(),
@@ -294,7 +294,7 @@ export const Key = Type.Object(
 );
 export const KeyList = Type.Object({ items: Type.Array(Key) });
 export const CreateKey = Type.Object(
-  { name: Type.String({ minLength: 1, maxLength: 64 }), scope: Scope, tenantId: optional(Name) },
+  { name: Type.String({ pattern: '^[^\\0]+$', maxLength: 64 }), scope: Scope, tenantId: optional(Name) },
   closed,
 );
 export const CreatedKey = Type.Composite([

@@ -94,6 +94,16 @@ export const errorTable = {
     retryable: false,
     hint: 'This runtime cannot do it; see its capabilities in GET /v1/runtimes.',
   },
+  snapshot_mismatch: {
+    status: 409,
+    retryable: false,
+    hint: 'A snapshot starts only where it was taken: same runtime version, processor and template. Take a new one.',
+  },
+  snapshot_damaged: {
+    status: 409,
+    retryable: false,
+    hint: 'The files of this snapshot are not those that were written. Delete it and take a new one.',
+  },
   policy_unenforceable: {
     status: 409,
     retryable: false,

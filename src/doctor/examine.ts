@@ -98,8 +98,12 @@ async function gvisor(paths: Paths): Promise<Finding> {
   if (!probe.available) {
     return { what: 'runtime gvisor', works: false, needed: true, detail: probe.reason, remedy: probe.remedy };
   }
-  const { isolation, diskFull } = probe.capabilities;
-  const detail = `runsc ${probe.version} ran a program (${probe.detail}; isolation ${isolation}). At the disk limit: ${diskFull}`;
+  const { isolation, atDiskLimit, caveats } = probe.capabilities;
+  const detail = [
+    `runsc ${probe.version} ran a program (${probe.detail}; isolation ${isolation})`,
+    atDiskLimit === 'error' ? 'at the disk limit writes fail' : 'at the disk limit the sandbox ends',
+    ...caveats,
+  ].join('; ');
   return { what: 'runtime gvisor', works: true, needed: true, detail };
 }
 

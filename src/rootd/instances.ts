@@ -70,6 +70,7 @@ export class Instances {
       runtime: entry.runtime,
       limits: entry.limits,
       stream: this.#driver(entry.runtime).agentStream(entry.id),
+      freezer: this.#driver(entry.runtime).freezer(entry.id),
     };
   }
 

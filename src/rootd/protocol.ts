@@ -1,6 +1,12 @@
 /** What the server may ask of the small root process: types and names only, one JSON object a line over a socket pair. */
 import type { ErrorCode } from '../base/errors.ts';
-import type { AgentStreamAddress, Inspection, ProbeResult, SandboxLimits } from '../runtime/driver.ts';
+import type {
+  AgentStreamAddress,
+  FreezerAddress,
+  Inspection,
+  ProbeResult,
+  SandboxLimits,
+} from '../runtime/driver.ts';
 
 /** A line longer than this ends the connection. */
 export const rootLineBytesMax = 1024 * 1024;
@@ -13,6 +19,7 @@ export interface RootInstance {
   readonly runtime: string;
   readonly limits: SandboxLimits;
   readonly stream: AgentStreamAddress;
+  readonly freezer: FreezerAddress;
 }
 
 export interface RootTemplate {

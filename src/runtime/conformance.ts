@@ -1,5 +1,6 @@
 /** The one suite that every driver passes: a driver is done when this is green, and no test knows its name. */
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CasemateError } from '../base/errors.ts';
@@ -93,12 +94,10 @@ export function conformance(
           0,
         );
         await withSandbox(async (other, otherId) => {
-          const seen = await other.runInside(other.driver, otherId, [
-            '/bin/sh',
-            '-c',
-            'ls /usr/bin/mine; ls /bin/date',
-          ]);
-          assert.equal(seen.stdout, '/bin/date\n');
+          // Not `ls`: an old application kernel may lack a system call that this year's coreutils use.
+          const look = '[ ! -e /usr/bin/mine ] && [ -e /bin/date ] && echo untouched';
+          const seen = await other.runInside(other.driver, otherId, ['/bin/sh', '-c', look]);
+          assert.equal(seen.stdout, 'untouched\n');
         });
       }));
 
@@ -119,28 +118,26 @@ export function conformance(
         assert.ok(probe.available);
         if (!probe.capabilities.lateLimits.includes('diskMib')) return;
         await driver.setLimits(id, { ...small, diskMib: 64 }, small);
-        const ran = await runInside(driver, id, [
-          '/bin/sh',
-          '-c',
-          'head -c 100000000 /dev/zero > /tmp/fill; wc -c < /tmp/fill',
-        ]);
-        assert.ok(Number(ran.stdout) < 64 * 1024 * 1024, ran.stdout);
+        const fill = 'head -c 100000000 /dev/zero > /tmp/fill; wc -c < /tmp/fill';
+        const ran = runInside(driver, id, ['/bin/sh', '-c', fill]);
+        if (probe.capabilities.atDiskLimit === 'ends') return assert.rejects(ran, isEnded);
+        const written = Number((await ran).stdout);
+        assert.ok(written > 0 && written < 64 * 1024 * 1024, String(written));
       }));
 
-    it('pauses and resumes, or says that it cannot', () =>
+    it('stands still in memory without using the processor, goes on, and can be ended while it stands still', () =>
       withSandbox(async ({ driver, runInside }, id) => {
-        const probe = await driver.probe();
-        assert.ok(probe.available);
-        if (!probe.capabilities.pause) return assert.rejects(driver.pause(id), isUnsupported);
         await driver.pause(id);
         const before = (await driver.inspect(id)).cpuMicroseconds;
         await sleep(300);
         assert.ok(
-          (await driver.inspect(id)).cpuMicroseconds - before < 100_000,
+          (await driver.inspect(id)).cpuMicroseconds - before < 10_000,
           'a paused sandbox uses processor time',
         );
-        await driver.resume(id);
+        const { file, frozen, thawed } = driver.freezer(id);
+        writeFileSync(file, thawed);
         assert.equal((await runInside(driver, id, ['/bin/true'])).exitCode, 0);
+        writeFileSync(file, frozen);
       }));
 
     it('says what it cannot do', async () => {
@@ -148,7 +145,10 @@ export function conformance(
       const probe = await driver.probe();
       assert.ok(probe.available);
       if (!probe.capabilities.snapshot)
-        await assert.rejects(driver.snapshot('0'.repeat(20), '/nowhere'), isUnsupported);
+        await assert.rejects(
+          driver.snapshot('0'.repeat(20), '/nowhere', { keepRunning: true }),
+          isUnsupported,
+        );
       if (probe.capabilities.fork === 'none')
         await assert.rejects(driver.fork('0'.repeat(20), []), isUnsupported);
     });
@@ -165,4 +165,8 @@ export function conformance(
 
 function isUnsupported(error: unknown): boolean {
   return error instanceof CasemateError && error.code === 'unsupported';
+}
+
+function isEnded(error: unknown): boolean {
+  return error instanceof CasemateError && error.code === 'sandbox_ended';
 }

@@ -30,10 +30,20 @@ export type AgentStreamAddress =
   /** A Unix socket that accepts one connection after the other. */
   | { readonly kind: 'unix'; readonly path: string };
 
+/**
+ * How the unprivileged side makes a sandbox stand still and go on by itself, in microseconds and without the root process:
+ * it owns this one file of the sandbox's control group, and writes one of the two words.
+ */
+export interface FreezerAddress {
+  readonly file: string;
+  readonly frozen: string;
+  readonly thawed: string;
+}
+
 export interface RuntimeCapabilities {
   /** The class of isolation; part of what a user asks for, never weakened silently. */
   readonly isolation: 'application-kernel' | 'virtual-machine' | 'none';
-  readonly pause: boolean;
+  /** Whether `snapshot` and `restore` work. Standing still in memory (`pause`) is something that every runtime can. */
   readonly snapshot: boolean;
   /** How a fork shares memory; `none` where there is no fork. */
   readonly fork: 'copy-on-write' | 'copy' | 'none';
@@ -41,9 +51,11 @@ export interface RuntimeCapabilities {
   readonly lateLimits: readonly (keyof SandboxLimits)[];
   /** What a program inside sees of its limits (`nproc`, `free`, `df`), in words for the docs and `doctor`. */
   readonly limitsSeenInside: Readonly<Record<'cpus' | 'memory' | 'disk', string>>;
-  /** What happens at the disk limit, and what bounds the number of inodes; in words. */
-  readonly diskFull: string;
+  /** Whether a program sees an error at the disk limit, or the whole sandbox ends. */
+  readonly atDiskLimit: 'error' | 'ends';
+  /** What bounds the number of inodes, and what else a user has to know of this build; in words. */
   readonly inodes: string;
+  readonly caveats: readonly string[];
 }
 
 /** What `probe` found by doing, not by looking. */
@@ -108,17 +120,33 @@ export interface RuntimeDriver {
 
   /** The address that `create` answered, again, for an adopted instance. */
   agentStream(id: string): AgentStreamAddress;
+  freezer(id: string): FreezerAddress;
 
   /** Changes limits of a running instance; `unsupported` for one that is not in `lateLimits`. */
   setLimits(id: string, limits: SandboxLimits, stagedLimits: SandboxLimits): Promise<void>;
 
   inspect(id: string): Promise<Inspection>;
 
+  /** Stands still in memory, uses no processor; idempotent. The same as writing to `freezer`. */
   pause(id: string): Promise<void>;
   resume(id: string): Promise<void>;
-  snapshot(id: string, directory: string): Promise<void>;
+
+  /**
+   * Writes memory, devices and the private disk of a running instance into `directory`, which exists, is empty and root's.
+   * With `keepRunning` it stands still for the while and goes on; without, nothing of it runs afterwards (`destroy` still
+   * has to follow). On failure it goes on as before, and what lies in `directory` is worth nothing.
+   */
+  snapshot(id: string, directory: string, options: { readonly keepRunning: boolean }): Promise<void>;
+
+  /**
+   * Starts a staged instance from what `snapshot` wrote, which is read-only and may serve many at once. The agent goes on
+   * where it stood: the caller attaches anew and tells it that it was restored, before anything of a user runs.
+   * @throws CasemateError `snapshot_mismatch` where this runtime's version or processor is not the one that wrote it.
+   */
   restore(options: CreateOptions, directory: string): Promise<AgentStreamAddress>;
-  fork(id: string, children: readonly CreateOptions[]): Promise<AgentStreamAddress[]>;
+
+  /** Starts staged children from a running instance, which stands still for the while. A child that fails fails alone. */
+  fork(id: string, children: readonly CreateOptions[]): Promise<PromiseSettledResult<AgentStreamAddress>[]>;
 
   destroy(id: string): Promise<void>;
 

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface HostTraces {
   readonly processes: number;
@@ -63,26 +64,36 @@ function commandLine(pid: number): string {
   }
 }
 
-/** Names of the processes below (and of) `pid` that run as root, runtimes' own included. */
-export function rootProcesses(pid: number): string[] {
+/** Longer than any helper program (`ip`, `mount`, …) that the root process starts takes. */
+const helperMsMax = 2000;
+
+/**
+ * Names of the processes below (and of) `pid` that run as root, runtimes' own included; helper programs, which are
+ * gone after a moment, are left out.
+ */
+export async function rootProcesses(pid: number): Promise<string[]> {
+  const before = processesAsRoot(pid);
+  await sleep(helperMsMax);
+  const after = processesAsRoot(pid);
+  return [...before].filter(([id, name]) => after.get(id) === name).map(([, name]) => name);
+}
+
+function processesAsRoot(pid: number): Map<number, string> {
   const table = execFileSync('ps', ['-eo', 'pid=,ppid=,uid=,args='], { encoding: 'utf8' });
-  const rows = table
-    .trim()
-    .split('\n')
-    .map((line) => /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(.*)$/.exec(line))
-    .filter((match) => match !== null)
-    .map((match) => ({
-      pid: Number(match[1]),
-      parent: Number(match[2]),
-      uid: Number(match[3]),
-      args: match[4] ?? '',
-    }));
+  const rows = [...table.matchAll(/^\s*(\d+)\s+(\d+)\s+(\d+)\s+(.*)$/gm)].map((match) => ({
+    pid: Number(match[1]),
+    parent: Number(match[2]),
+    uid: Number(match[3]),
+    args: match[4] ?? '',
+  }));
   const family = new Set([pid]);
   for (const row of rows) if (family.has(row.parent)) family.add(row.pid);
   const asRoot = rows.filter(
     (row) => row.uid === 0 && (family.has(row.pid) || row.args.startsWith('runsc-')),
   );
-  return asRoot.map((row) => (row.pid === pid ? 'the root process' : (row.args.split(' ')[0] ?? '')));
+  return new Map(
+    asRoot.map((row) => [row.pid, row.pid === pid ? 'the root process' : (row.args.split(' ')[0] ?? '')]),
+  );
 }
 
 /** Resident memory of a process in bytes. */

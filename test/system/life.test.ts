@@ -137,8 +137,11 @@ describe('a sandbox', { skip: missingForServer() ?? false }, () => {
   it('runs nothing of its own as root but the root process', async () => {
     await using sbx = await create();
     await sbx.exec(['true']);
-    const asRoot = rootProcesses(server.process.pid ?? 0).filter((name) => !name.startsWith('runsc-'));
-    assert.deepEqual(asRoot, ['the root process']);
+    const asRoot = await rootProcesses(server.process.pid ?? 0);
+    assert.deepEqual(
+      asRoot.filter((name) => !name.startsWith('runsc-')),
+      ['the root process'],
+    );
   });
 
   describe('with a hostile program', () => {

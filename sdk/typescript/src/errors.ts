@@ -21,6 +21,8 @@ export const errorCodes = [
   'template_not_ready',
   'runtime_unavailable',
   'unsupported',
+  'snapshot_mismatch',
+  'snapshot_damaged',
   'policy_unenforceable',
   'file_not_found',
   'file_exists',

@@ -7,6 +7,7 @@ interface FastifyFailure {
   readonly message?: string;
   readonly validationContext?: string;
   readonly validation?: readonly {
+    keyword?: string;
     instancePath?: string;
     message?: string;
     params?: Record<string, unknown>;
@@ -34,13 +35,17 @@ export function errorOf(thrown: unknown): CasemateError {
 }
 
 /** Names the part of the request and what is wrong with it. */
-function invalid({ validation, validationContext }: FastifyFailure): CasemateError {
-  const first = validation?.[0];
-  const extra = first?.params?.additionalProperty;
+function invalid({ validation = [], validationContext }: FastifyFailure): CasemateError {
+  // Behind the alternatives that did not fit stands what they were alternatives of.
+  const alternatives = validation.find(({ keyword }) => keyword === 'oneOf');
+  const first = alternatives ?? validation[0];
   const where = `${validationContext ?? 'request'}${(first?.instancePath ?? '').replaceAll('/', '.')}`;
-  const what =
-    typeof extra === 'string'
-      ? `has no field ${JSON.stringify(extra.slice(0, 64))}`
-      : (first?.message ?? 'is wrong');
+  const extra = first?.params?.additionalProperty;
+  let what = first?.message ?? 'is wrong';
+  if (typeof extra === 'string') what = `has no field ${JSON.stringify(extra.slice(0, 64))}`;
+  if (alternatives !== undefined) {
+    const names = validation.flatMap(({ params }) => params?.missingProperty ?? []);
+    what = `takes exactly one of ${names.length > 0 ? names.join(', ') : 'its alternatives'}`;
+  }
   return new CasemateError('invalid_request', `${where} ${what}.`);
 }

@@ -24,6 +24,7 @@ import { serveTunnels } from './tunnel.ts';
 export const routes: readonly Route[] = [...sandboxRoutes, ...fileRoutes, ...hostRoutes];
 
 const closeGraceMs = 2000;
+const nothing = { type: 'object', additionalProperties: false };
 
 export interface Gateway {
   /** Port 0 takes a free one. */
@@ -52,11 +53,13 @@ export async function createGateway(core: Core, { log }: { log: Log }): Promise<
   acceptBytes(fastify);
   validateStrictly(fastify);
   answerErrors(fastify, core, log);
-  fastify.get('/healthz', async () => ({ status: 'ok', version: apiVersion }));
+  const noQuery = { schema: { querystring: nothing } };
+  fastify.get('/healthz', noQuery, async () => ({ status: 'ok', version: apiVersion }));
   const health: Route = {
     method: 'GET',
     path: '/healthz',
-    summary: 'Tell that the server answers; needs no key',
+    summary: 'Tell that the server answers',
+    keyless: true,
     status: 200,
     answer: Health,
     handle: async () => undefined,
@@ -141,7 +144,7 @@ function addRoute(fastify: FastifyInstance, core: Core, route: Route): void {
       ...(route.params === undefined
         ? {}
         : { params: { type: 'object', properties: params, required: Object.keys(params) } }),
-      querystring: route.query ?? { type: 'object', additionalProperties: false },
+      querystring: route.query ?? nothing,
       ...(route.body !== undefined && isSchema(route.body) ? { body: route.body } : {}),
     },
     onRequest: async (request) => {
@@ -154,6 +157,9 @@ function addRoute(fastify: FastifyInstance, core: Core, route: Route): void {
       }
       if (route.body !== 'bytes' && isBytes) {
         throw new CasemateError('unsupported_media_type', 'This route takes application/json.');
+      }
+      if (route.body === undefined && request.body !== undefined) {
+        throw new CasemateError('invalid_request', 'This route takes no body.');
       }
     },
     handler: (request, reply) => handle(core, route, request, reply),

@@ -34,6 +34,7 @@ function operation(route: Route): object {
   return {
     summary: route.summary,
     operationId: operationId(route),
+    ...(route.keyless === true ? { security: [] } : {}),
     parameters: parameters(route),
     ...(route.body === undefined ? {} : { requestBody: requestBody(route.body) }),
     responses: {

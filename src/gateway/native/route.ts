@@ -27,6 +27,8 @@ export interface Route {
   /** A JSON body; `'bytes'` for a raw stream. */
   readonly body?: TSchema | 'bytes';
   readonly headers?: Readonly<Record<string, { description: string }>>;
+  /** Needs no API key. */
+  readonly keyless?: true;
   readonly status: number;
   /** The shape of a JSON answer; `undefined` for none, text for another media type. */
   readonly answer?: TSchema | string;

@@ -60,9 +60,6 @@ function pairs(texts: readonly string[]): Record<string, string> {
 
 async function startExec(call: Call): Promise<unknown> {
   const { detach, ...params } = call.body as Static<typeof api.StartExec>;
-  if ((params.argv === undefined) === (params.command === undefined)) {
-    throw new CasemateError('invalid_request', 'Give exactly one of "argv" and "command".');
-  }
   const { execId, stream } = await call.core.startExec(call.principal, idOf(call), params);
   if (detach === true) {
     stream.detach();

@@ -14,8 +14,8 @@ export interface Runsc {
   readonly flags: readonly string[];
   /** The overlay flag's value for a private layer in `directory`. */
   overlay(directory: string): string;
-  /** Whether a program sees an error at the disk limit; the 2022 build loses the sandbox. */
-  readonly survivesFullDisk: boolean;
+  /** Since 2023: a full disk is an error and not the sandbox's end, and newer system calls are there. */
+  readonly modern: boolean;
 }
 
 export interface RunscChoice {
@@ -67,6 +67,6 @@ function describe(path: string, version: string, flagList: string, wanted?: 'sys
     platform,
     flags,
     overlay: (directory) => (modern ? `root:dir=${directory}` : `root:${directory}`),
-    survivesFullDisk: modern,
+    modern,
   };
 }

@@ -6,6 +6,7 @@ import { CasemateError } from '../../base/errors.ts';
 import type {
   AgentStreamAddress,
   CreateOptions,
+  FreezerAddress,
   Inspection,
   ProbeResult,
   RuntimeCapabilities,
@@ -17,7 +18,7 @@ import type { CgroupSet } from '../host/cgroup.ts';
 import { isMountPoint, SandboxDisk } from '../host/disk.ts';
 import { findRunsc, type Runsc, type RunscChoice } from './binary.ts';
 import { writeBundle } from './bundle.ts';
-import { launch, runscState } from './launch.ts';
+import { launch } from './launch.ts';
 import { probeRunsc } from './probe.ts';
 
 export interface GvisorOptions extends RunscChoice {
@@ -150,6 +151,7 @@ export class GvisorDriver implements RuntimeDriver {
     const { hostToGuest, guestToHost } = this.#fifos(options.id);
     for (const fifo of [hostToGuest, guestToHost])
       chownSync(fifo, options.streamOwner.uid, options.streamOwner.gid);
+    cgroups.grantFreezer(options.id, options.streamOwner);
     return this.agentStream(options.id);
   }
 
@@ -178,21 +180,16 @@ export class GvisorDriver implements RuntimeDriver {
     return { state: alive ? 'running' : 'gone', ...usage, diskBytes: alive ? disk.usedBytes() : 0 };
   }
 
+  freezer(id: string): FreezerAddress {
+    return this.#options.cgroups.freezer(id);
+  }
+
   async pause(id: string): Promise<void> {
-    await this.#control(id, 'pause');
+    this.#options.cgroups.setFrozen(id, true);
   }
 
   async resume(id: string): Promise<void> {
-    await this.#control(id, 'resume');
-  }
-
-  /** runsc's control socket is an abstract one: the command has to stand in the sandbox's network namespace. */
-  async #control(id: string, verb: 'pause' | 'resume'): Promise<void> {
-    const runsc = await this.#choose();
-    const pid = this.#options.cgroups.processes(id)[0];
-    if (pid === undefined) throw new CasemateError('sandbox_ended', `Sandbox ${id} has no process any more.`);
-    const state = runscState(this.#directory(id));
-    await runCommand(['nsenter', `--net=/proc/${pid}/ns/net`, runsc.path, `--root=${state}`, verb, id]);
+    this.#options.cgroups.setFrozen(id, false);
   }
 
   async snapshot(): Promise<void> {
@@ -203,7 +200,7 @@ export class GvisorDriver implements RuntimeDriver {
     throw new CasemateError('unsupported', 'The gvisor runtime takes no snapshots yet.');
   }
 
-  async fork(): Promise<AgentStreamAddress[]> {
+  async fork(): Promise<PromiseSettledResult<AgentStreamAddress>[]> {
     throw new CasemateError('unsupported', 'The gvisor runtime does not fork yet.');
   }
 
@@ -236,7 +233,6 @@ export class GvisorDriver implements RuntimeDriver {
 function capabilitiesOf(runsc: Runsc): RuntimeCapabilities {
   return {
     isolation: 'application-kernel',
-    pause: true,
     snapshot: false,
     fork: 'none',
     lateLimits: ['cpus', 'memoryMib', 'diskMib', 'pids'],
@@ -246,9 +242,10 @@ function capabilitiesOf(runsc: Runsc): RuntimeCapabilities {
         'free shows the limit that the sandbox was started with; a limit changed at claim binds, unseen.',
       disk: 'df shows no limit: the writable layer is bounded from outside.',
     },
-    diskFull: runsc.survivesFullDisk
-      ? 'Writes fail with an I/O error; after files are removed, writing works again.'
-      : 'The sandbox ends (runsc before 2023).',
+    atDiskLimit: runsc.modern ? 'error' : 'ends',
     inodes: 'Inodes live in the runtime’s memory, about 2.5 kB each: the memory limit bounds them.',
+    caveats: runsc.modern
+      ? []
+      : ['Programs newer than this runsc may meet missing system calls: `ls` of Debian 12 is one (statx).'],
   };
 }

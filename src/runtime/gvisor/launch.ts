@@ -30,7 +30,7 @@ exec "$@" 0<>"$in" 1<>"$out" 2>/dev/null
 `;
 
 /** runsc's own state lies in the sandbox's folder: nothing to clean up elsewhere, no ids that share a prefix. */
-export function runscState(directory: string): string {
+function runscState(directory: string): string {
   return join(directory, 'runsc');
 }
 

@@ -1,14 +1,22 @@
 /** One control group per sandbox, on cgroup v1 and v2: limits, usage, and the way to kill all of a sandbox. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CasemateError } from '../../base/errors.ts';
-import type { SandboxLimits } from '../driver.ts';
+import type { FreezerAddress, SandboxLimits } from '../driver.ts';
 
 const mountPoint = '/sys/fs/cgroup';
 const cpuPeriodMicroseconds = 100_000;
-const v1Controllers = ['cpu', 'cpuacct', 'memory', 'pids'] as const;
+const v1Controllers = ['cpu', 'cpuacct', 'memory', 'pids', 'freezer'] as const;
 
 export interface CgroupUsage {
   readonly oomKills: number;
@@ -121,6 +129,27 @@ export class CgroupSet {
     if (existsSync(file)) writeFileSync(file, '0');
   }
 
+  /** The one file that makes everything in the group stand still. */
+  freezer(id: string): FreezerAddress {
+    return this.#unified
+      ? { file: join(mountPoint, this.#parent, id, 'cgroup.freeze'), frozen: '1', thawed: '0' }
+      : {
+          file: join(mountPoint, 'freezer', this.#parent, id, 'freezer.state'),
+          frozen: 'FROZEN',
+          thawed: 'THAWED',
+        };
+  }
+
+  /** Gives the freezer's file, and nothing else of the group, to the unprivileged server. */
+  grantFreezer(id: string, owner: { readonly uid: number; readonly gid: number }): void {
+    chownSync(this.freezer(id).file, owner.uid, owner.gid);
+  }
+
+  setFrozen(id: string, still: boolean): void {
+    const { file, frozen, thawed } = this.freezer(id);
+    writeFileSync(file, still ? frozen : thawed);
+  }
+
   usage(id: string): CgroupUsage {
     const read = (controller: string, file: string): string => {
       try {
@@ -167,6 +196,7 @@ export class CgroupSet {
 
   /** Kills everything in the group and removes it; resolves when both are done. Idempotent. */
   async destroy(id: string): Promise<void> {
+    if (existsSync(this.freezer(id).file)) this.setFrozen(id, false); // what is frozen cannot die (cgroup v1)
     for (let round = 0; round < 200; round += 1) {
       const pids = this.processes(id);
       if (pids.length === 0) break;

@@ -25,10 +25,12 @@ export interface Operation {
   /** Schema of a JSON body. */
   readonly json: Schema | undefined;
   readonly bytes: boolean;
+  readonly keyless: boolean;
 }
 
 interface RawOperation {
   readonly parameters?: Operation['parameters'];
+  readonly security?: readonly unknown[];
   readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema?: Schema }>> };
 }
 
@@ -51,6 +53,7 @@ export class ApiDocument {
         parameters: operation.parameters ?? [],
         json: this.resolve(operation.requestBody?.content['application/json']?.schema),
         bytes: operation.requestBody?.content['application/octet-stream'] !== undefined,
+        keyless: operation.security?.length === 0,
       })),
     );
   }
@@ -102,7 +105,7 @@ export function jsonBody(value: unknown): RequestInit {
 function sampleText(name: string, schema: Schema): string {
   if (/Id$/.test(name)) return unknownId;
   if (name === 'scope') return 'tenant';
-  if (name === 'template') return 'base';
+  if (name === 'template') return 'no-such-template'; // what a probe might build or remove is nobody's
   if (['path', 'from', 'to', 'cwd'].includes(name)) return '/tmp/casemate-probe';
   return schema.pattern?.includes('=') === true ? 'a=b' : 'a';
 }

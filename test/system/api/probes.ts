@@ -85,7 +85,7 @@ async function send(
 function probesOf(document: ApiDocument, operation: Operation): Probe[] {
   const good = document.url(operation);
   const body = document.body(operation);
-  return [
+  const keyProbes: Probe[] = [
     { what: 'no key', url: good, init: body, key: null, codes: ['unauthenticated'] },
     {
       what: 'a wrong key',
@@ -95,6 +95,9 @@ function probesOf(document: ApiDocument, operation: Operation): Probe[] {
       codes: ['unauthenticated'],
     },
     { what: 'a malformed key', url: good, init: body, key: 'casemate_xyz', codes: ['unauthenticated'] },
+  ];
+  return [
+    ...(operation.keyless ? [] : keyProbes),
     {
       what: 'an unknown query parameter',
       url: document.url(operation, {}, { nope: '1' }),
