@@ -30,6 +30,7 @@ func newAgent() *agent {
 	a.methods = map[string]handler{
 		"ping":        func(*stream, json.RawMessage) (interface{}, error) { return nil, nil },
 		"bind":        a.bind,
+		"warm":        a.warm,
 		"exec.start":  a.execStart,
 		"exec.attach": a.execAttach,
 		"exec.stdin":  a.execStdin,

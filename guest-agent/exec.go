@@ -33,6 +33,23 @@ func (a *agent) execStart(s *stream, raw json.RawMessage) (interface{}, error) {
 	return stay(s, p)
 }
 
+// warm runs a login shell that does nothing and keeps no record of it.
+func (a *agent) warm(s *stream, raw json.RawMessage) (interface{}, error) {
+	var params execParams
+	if err := decode(raw, &params); err != nil {
+		return nil, err
+	}
+	l, err := a.prepareLaunch(execParams{ExecID: "warm", Command: ":", User: params.User})
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.startProcess(l, s)
+	if err == nil {
+		<-p.done
+	}
+	return nil, err
+}
+
 // stay is a reader's time: until the program has ended and all of its output is sent, or until the reader is gone.
 func stay(s *stream, p *process) (interface{}, error) {
 	r := &reader{stream: s, outputs: p.outputs}

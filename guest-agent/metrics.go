@@ -40,11 +40,15 @@ func meminfo() map[string]float64 {
 	return values
 }
 
+// countProcesses leaves out threads of the kernel, which have no command line.
 func countProcesses() int {
 	count := 0
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
-		if _, err := strconv.Atoi(e.Name()); err == nil {
+		if _, err := strconv.Atoi(e.Name()); err != nil {
+			continue
+		}
+		if line, err := os.ReadFile("/proc/" + e.Name() + "/cmdline"); err == nil && len(line) > 0 {
 			count++
 		}
 	}

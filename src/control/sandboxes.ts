@@ -177,9 +177,17 @@ export class Sandboxes {
     const row = this.get(principal, id);
     const refusal = refusalOf(row);
     if (refusal !== undefined) throw refusal;
-    const live = this.#options.node.get(id);
-    if (live === undefined) throw new CasemateError('sandbox_ended', `Sandbox ${id} has just ended.`);
-    return { live, row, done: this.#reaper.use(id) };
+    const used = this.#options.node.use(id);
+    if (used === undefined) throw new CasemateError('sandbox_ended', `Sandbox ${id} has just ended.`);
+    const notIdle = this.#reaper.use(id);
+    return {
+      live: used.live,
+      row,
+      done: () => {
+        used.done();
+        notIdle();
+      },
+    };
   }
 
   /** Sets the time limit to `timeoutMs` from now. */

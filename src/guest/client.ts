@@ -74,6 +74,11 @@ export class GuestClient {
     await this.#call('bind', params);
   }
 
+  /** Has the agent run a login shell that does nothing, ahead of a user's first program. */
+  async warm(user: string): Promise<void> {
+    await this.#call('warm', { user });
+  }
+
   /** Starts a program; resolves when it runs. @throws CasemateError `exec_failed` and others */
   async execStart(params: ExecStartParams, options: Cancelable = {}): Promise<ExecStream> {
     return this.#follow(this.#connection.open('exec.start', params), 'started', options);

@@ -81,6 +81,10 @@ function mmdebstrapArguments({ packages, user, warmUp }: TemplateDefinition): st
     'printf "127.0.0.1 localhost sandbox\\n::1 localhost\\n" > "$1/etc/hosts"',
     `chroot "$1" useradd --uid ${user.uid} --create-home --shell /bin/bash ${user.name}`,
   ];
+  // A login shell asks who it is without starting a program, and a locale is one file instead of twelve: under an
+  // application kernel each of both costs every command 10 to 30 ms.
+  hooks.push(`sed -i 's/"$(id -u)"/"\${EUID:-$(id -u)}"/' "$1/etc/profile"`);
+  hooks.push('chroot "$1" localedef --add-to-archive /usr/lib/locale/C.utf8 >/dev/null');
   if (user.sudo) {
     hooks.push(`echo "${user.name} ALL=(ALL) NOPASSWD:ALL" > "$1/etc/sudoers.d/${user.name}"`);
     hooks.push(`chmod 440 "$1/etc/sudoers.d/${user.name}"`);

@@ -8,6 +8,7 @@ import type { RootInstance } from '../rootd/protocol.ts';
 import type { Inspection, RuntimeCapabilities, SandboxLimits } from '../runtime/driver.ts';
 import { admit, hostRoom } from './admission.ts';
 import { Pool } from './pool.ts';
+import { Rest, wake } from './rest.ts';
 import type { RootClient } from './rootClient.ts';
 import type {
   BuildProgress,
@@ -26,6 +27,9 @@ const defaultLimits: SandboxLimits = {
   diskMib: bounds.sandboxDiskMibDefault,
   pids: bounds.sandboxPidsDefault,
 };
+
+/** The user that every template has. */
+const defaultUser = 'user';
 
 export interface HostNodeOptions {
   readonly root: RootClient;
@@ -82,6 +86,7 @@ export class HostNode implements SandboxNode {
 
   async claim(request: ClaimRequest): Promise<LiveSandbox> {
     const sandbox = await this.#take(request);
+    const done = sandbox.rest.use();
     this.#watch(sandbox);
     try {
       request.onTaken(sandbox.id);
@@ -90,6 +95,8 @@ export class HostNode implements SandboxNode {
     } catch (error) {
       await this.destroy(sandbox.id);
       throw error;
+    } finally {
+      done();
     }
   }
 
@@ -116,6 +123,18 @@ export class HostNode implements SandboxNode {
     await this.#options.root.call('setLimits', { id: sandbox.id, limits });
   }
 
+  /** One for a pool: its first program has run, so that a user's first finds caches filled, and it stands still. */
+  async #makeWarm(template: string, runtime: string): Promise<LiveSandbox> {
+    const sandbox = await this.#make(template, runtime, defaultLimits, 'warm');
+    try {
+      await sandbox.guest.warm(defaultUser);
+      return sandbox;
+    } catch (error) {
+      await this.destroy(sandbox.id);
+      throw error;
+    }
+  }
+
   async #make(
     template: string,
     runtime: string,
@@ -138,10 +157,12 @@ export class HostNode implements SandboxNode {
   }
 
   async #connect(instance: RootInstance, source: 'warm' | 'cold'): Promise<LiveSandbox> {
-    const { id, template, runtime, stream } = instance;
+    const { id, template, runtime, stream, freezer } = instance;
+    wake(freezer);
     const [isolation, bytes] = await Promise.all([this.#isolationOf(runtime), openAgentStream(stream)]);
     const guest = await GuestClient.attach(bytes);
-    return { id, template, runtime, isolation, source, guest };
+    const countProcesses = async (): Promise<number> => (await guest.metrics()).processes;
+    return { id, template, runtime, isolation, source, guest, rest: new Rest({ freezer, countProcesses }) };
   }
 
   async #isolationOf(runtime: string): Promise<RuntimeCapabilities['isolation']> {
@@ -156,6 +177,7 @@ export class HostNode implements SandboxNode {
   #watch(sandbox: LiveSandbox): void {
     this.#live.set(sandbox.id, sandbox);
     void sandbox.guest.closed.then(async (violation) => {
+      sandbox.rest.end();
       if (this.#stopped || !this.#live.delete(sandbox.id)) return; // destroyed on request
       const last = await this.#destroyOnHost(sandbox.id);
       const why: GoneReason = {
@@ -176,14 +198,16 @@ export class HostNode implements SandboxNode {
     }
   }
 
-  get(id: string): LiveSandbox | undefined {
-    return this.#live.get(id);
+  use(id: string): { readonly live: LiveSandbox; readonly done: () => void } | undefined {
+    const live = this.#live.get(id);
+    return live === undefined ? undefined : { live, done: live.rest.use() };
   }
 
   async destroy(id: string): Promise<void> {
     const sandbox = this.#live.get(id);
     this.#live.delete(id);
     this.#survivors.delete(id);
+    sandbox?.rest.end();
     sandbox?.guest.close();
     await this.#options.root.call('destroy', { id });
   }
@@ -207,7 +231,7 @@ export class HostNode implements SandboxNode {
       template,
       runtime,
       size,
-      make: () => this.#make(template, runtime, defaultLimits, 'warm'),
+      make: () => this.#makeWarm(template, runtime),
       discard: async (id) => void (await this.#destroyOnHost(id)),
       log: this.#options.log,
     });
@@ -240,9 +264,12 @@ export class HostNode implements SandboxNode {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    const warm = [...this.#pools.values()].flatMap((pool) => pool.stop());
-    await Promise.all(warm.map((sandbox) => this.destroy(sandbox.id)));
-    for (const sandbox of this.#live.values()) sandbox.guest.close();
+    const warm = await Promise.all([...this.#pools.values()].map((pool) => pool.stop()));
+    await Promise.all(warm.flat().map((sandbox) => this.destroy(sandbox.id)));
+    for (const sandbox of this.#live.values()) {
+      sandbox.rest.end();
+      sandbox.guest.close();
+    }
     this.#live.clear();
   }
 }

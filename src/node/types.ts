@@ -1,6 +1,7 @@
 /** What the node offers to control: claim, adopt and destroy sandboxes on this host. Types only. */
 import type { Inspection, RuntimeCapabilities, SandboxLimits } from '../runtime/driver.ts';
 import type { GuestClient } from '../guest/client.ts';
+import type { Rest } from './rest.ts';
 
 export interface ClaimRequest {
   readonly template: string;
@@ -25,6 +26,7 @@ export interface LiveSandbox {
   readonly isolation: RuntimeCapabilities['isolation'];
   readonly source: 'warm' | 'cold';
   readonly guest: GuestClient;
+  readonly rest: Rest;
 }
 
 export interface PoolStatus {
@@ -83,7 +85,8 @@ export interface SandboxNode {
    * @throws CasemateError `no_capacity`, `template_not_ready`, `runtime_unavailable`, `policy_unenforceable`
    */
   claim(request: ClaimRequest): Promise<LiveSandbox>;
-  get(id: string): LiveSandbox | undefined;
+  /** The running sandbox behind an id, awake until `done` is called; undefined when it has ended. */
+  use(id: string): { readonly live: LiveSandbox; readonly done: () => void } | undefined;
   /** Idempotent; resolves when nothing of it is left on the host. */
   destroy(id: string): Promise<void>;
   inspect(id: string): Promise<Inspection>;

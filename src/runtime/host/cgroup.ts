@@ -62,7 +62,7 @@ export class CgroupSet {
    * @throws CasemateError `policy_unenforceable` where the kernel refuses a limit.
    */
   create(id: string, limits: SandboxLimits): void {
-    if (this.#unified) this.#delegate();
+    this.#needControllers();
     for (const folder of this.folders(id)) mkdirSync(folder, { recursive: true });
     this.setLimits(id, limits);
   }
@@ -72,7 +72,7 @@ export class CgroupSet {
    */
   holdBack(reserveMib: number): void {
     const bytes = String(Math.max(reserveMib * 1024 * 1024, totalmem() - reserveMib * 1024 * 1024));
-    if (this.#unified) this.#delegate();
+    this.#needControllers();
     for (const folder of this.folders('')) mkdirSync(folder, { recursive: true });
     const file = this.#unified
       ? join(mountPoint, this.#parent, 'memory.max')
@@ -82,6 +82,13 @@ export class CgroupSet {
     } catch (cause) {
       throw unenforceable(file, cause);
     }
+  }
+
+  /** Where a controller is not mounted, its folder would be an ordinary one: limits written into it bind nobody. */
+  #needControllers(): void {
+    if (this.#unified) return this.#delegate();
+    const missing = v1Controllers.filter((name) => !existsSync(join(mountPoint, name, 'cgroup.procs')));
+    if (missing.length > 0) throw unenforceable(`controllers ${missing.join(', ')}`, undefined);
   }
 
   /** Lets children of the parent group have the controllers (v2 only). */
