@@ -93,6 +93,8 @@ function serverArgv(config: ServeConfig): string[] {
     '--no-new-privs',
     process.execPath,
     '--disable-warning=ExperimentalWarning',
+    // Streams pass through in short-lived buffers: a small nursery frees them after 2 MiB and not after 64.
+    '--max-semi-space-size=1',
     fileURLToPath(import.meta.url),
     JSON.stringify(config),
   ];

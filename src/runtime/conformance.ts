@@ -1,6 +1,9 @@
 /** The one suite that every driver passes: a driver is done when this is green, and no test knows its name. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CasemateError } from '../base/errors.ts';
@@ -34,26 +37,25 @@ export function conformance(
   skip: string | false,
 ): void {
   describe(`runtime ${name}`, { skip }, () => {
-    const withSandbox = async (
-      work: (subject: ConformanceSubject, id: string) => Promise<void>,
+    const withStaged = async (
+      made: ConformanceSubject,
+      work: (options: CreateOptions) => Promise<void>,
     ): Promise<void> => {
-      const made = await subject();
       const id = newId();
       const networkNamespace = await made.makeNetwork(id);
+      const { templateRoot, streamOwner } = made;
       try {
-        await made.driver.prepare(made.templateRoot);
+        await made.driver.prepare(templateRoot);
         await made.driver.stage({ id, limits: small });
-        const create: CreateOptions = {
+        await work({
           id,
-          templateRoot: made.templateRoot,
+          templateRoot,
           limits: small,
           stagedLimits: small,
           networkNamespace,
           hostname: 'sandbox',
-          streamOwner: made.streamOwner,
-        };
-        await made.driver.create(create);
-        await work(made, id);
+          streamOwner,
+        });
       } finally {
         await made.driver.destroy(id);
         await made.removeNetwork(id);
@@ -62,6 +64,15 @@ export function conformance(
           [],
         );
       }
+    };
+    const withSandbox = async (
+      work: (subject: ConformanceSubject, id: string) => Promise<void>,
+    ): Promise<void> => {
+      const made = await subject();
+      await withStaged(made, async (options) => {
+        await made.driver.create(options);
+        await work(made, options.id);
+      });
     };
 
     it('says what it is by starting a real sandbox', async () => {
@@ -140,18 +151,41 @@ export function conformance(
         writeFileSync(file, frozen);
       }));
 
-    it('says what it cannot do', async () => {
-      const { driver } = await subject();
-      const probe = await driver.probe();
-      assert.ok(probe.available);
-      if (!probe.capabilities.snapshot)
-        await assert.rejects(
-          driver.snapshot('0'.repeat(20), '/nowhere', { keepRunning: true }),
-          isUnsupported,
-        );
-      if (probe.capabilities.fork === 'none')
-        await assert.rejects(driver.fork('0'.repeat(20), []), isUnsupported);
-    });
+    it('writes a running sandbox down, and starts others from it with their files and processes', (test) =>
+      withSandbox(async (made, id) => {
+        const { driver, runInside } = made;
+        const probe = await driver.probe();
+        assert.ok(probe.available);
+        if (probe.capabilities.snapshot === 'none') {
+          await assert.rejects(driver.snapshot(id, '/nowhere'), isUnsupported);
+          return test.skip('this build takes no snapshots, and says so');
+        }
+        const counting =
+          'echo mine > /root/mine; (while true; do echo >> /root/count; sleep 0.1; done) > /dev/null &';
+        await runInside(driver, id, ['/bin/sh', '-c', counting]);
+        const directory = await mkdtemp(join(tmpdir(), 'casemate-snapshot-'));
+        const count = 'wc -l < /root/count';
+        try {
+          await driver.snapshot(id, directory);
+          const gone = (await driver.inspect(id)).state === 'gone';
+          assert.equal(gone, probe.capabilities.snapshot === 'ends');
+          for (let child = 0; child < 2; child += 1) {
+            await withStaged(made, async (options) => {
+              await driver.restore(options, directory);
+              const look = `cat /root/mine; ${count}; sleep 0.5; ${count}`;
+              const ran = await runInside(driver, options.id, ['/bin/sh', '-c', look]);
+              const [mine, first, later] = ran.stdout.trim().split('\n');
+              assert.equal(mine, 'mine');
+              assert.ok(
+                Number(first) >= 1 && Number(later) > Number(first),
+                `a process that counts: ${ran.stdout}`,
+              );
+            });
+          }
+        } finally {
+          await rm(directory, { recursive: true, force: true });
+        }
+      }));
 
     it('destroys what it never saw, and twice', async () => {
       const { driver } = await subject();

@@ -43,9 +43,12 @@ export interface FreezerAddress {
 export interface RuntimeCapabilities {
   /** The class of isolation; part of what a user asks for, never weakened silently. */
   readonly isolation: 'application-kernel' | 'virtual-machine' | 'none';
-  /** Whether `snapshot` and `restore` work. Standing still in memory (`pause`) is something that every runtime can. */
-  readonly snapshot: boolean;
-  /** How a fork shares memory; `none` where there is no fork. */
+  /**
+   * Whether `snapshot` and `restore` work, and what becomes of the source: `live`, it goes on by itself; `ends`, it is
+   * gone and the caller restores it from what was written. Standing still in memory (`pause`) is what every runtime can.
+   */
+  readonly snapshot: 'live' | 'ends' | 'none';
+  /** How those that start from one snapshot share its memory; `none` where there are no snapshots. */
   readonly fork: 'copy-on-write' | 'copy' | 'none';
   /** Limits that can change while it runs. */
   readonly lateLimits: readonly (keyof SandboxLimits)[];
@@ -133,20 +136,18 @@ export interface RuntimeDriver {
 
   /**
    * Writes memory, devices and the private disk of a running instance into `directory`, which exists, is empty and root's.
-   * With `keepRunning` it stands still for the while and goes on; without, nothing of it runs afterwards (`destroy` still
-   * has to follow). On failure it goes on as before, and what lies in `directory` is worth nothing.
+   * It stands still for the while. On success the source is as `capabilities.snapshot` says; on failure it goes on as
+   * before, and what lies in `directory` is worth nothing.
    */
-  snapshot(id: string, directory: string, options: { readonly keepRunning: boolean }): Promise<void>;
+  snapshot(id: string, directory: string): Promise<void>;
 
   /**
-   * Starts a staged instance from what `snapshot` wrote, which is read-only and may serve many at once. The agent goes on
-   * where it stood: the caller attaches anew and tells it that it was restored, before anything of a user runs.
+   * Starts a staged instance from what `snapshot` wrote, which is read-only, may serve many at once, and stays where it is
+   * as long as one of them lives: a fork is a snapshot and as many of these as it has children. The agent goes on where it
+   * stood: the caller attaches anew and tells it that it was restored, before anything of a user runs.
    * @throws CasemateError `snapshot_mismatch` where this runtime's version or processor is not the one that wrote it.
    */
   restore(options: CreateOptions, directory: string): Promise<AgentStreamAddress>;
-
-  /** Starts staged children from a running instance, which stands still for the while. A child that fails fails alone. */
-  fork(id: string, children: readonly CreateOptions[]): Promise<PromiseSettledResult<AgentStreamAddress>[]>;
 
   destroy(id: string): Promise<void>;
 

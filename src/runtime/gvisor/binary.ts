@@ -59,6 +59,7 @@ function describe(path: string, version: string, flagList: string, wanted?: 'sys
   const systrap = /systrap/.test(flagList);
   const platform = wanted ?? (systrap ? 'systrap' : 'ptrace');
   const flags = [`--platform=${platform}`, '--network=sandbox', '--file-access=exclusive'];
+  if (has('net-disconnect-ok')) flags.push('--net-disconnect-ok=true'); // else open connections forbid a checkpoint
   if (has('directfs')) flags.push('--directfs=true');
   if (has('cpu-num-from-quota')) flags.push('--cpu-num-from-quota=true');
   return {

@@ -1,6 +1,7 @@
 /** Writes the OCI bundle of a sandbox: which root, which first process, which rights. */
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { CasemateError } from '../../base/errors.ts';
 import type { CreateOptions } from '../driver.ts';
 
 /**
@@ -69,4 +70,27 @@ export async function writeBundle({ create, directory, cgroupsPath }: BundleOpti
     },
   };
   await writeFile(join(directory, 'config.json'), JSON.stringify(config), { mode: 0o600 });
+}
+
+interface WrittenBundle {
+  readonly root: { readonly path: string };
+  readonly linux: { readonly namespaces: readonly { readonly type: string; readonly path?: string }[] };
+}
+
+/** @throws CasemateError `sandbox_ended` without a bundle. */
+async function readBundle(directory: string): Promise<WrittenBundle> {
+  const text = await readFile(join(directory, 'config.json'), 'utf8').catch(() => undefined);
+  if (text === undefined) throw new CasemateError('sandbox_ended', 'The sandbox is not there any more.');
+  return JSON.parse(text) as WrittenBundle;
+}
+
+/** The network namespace that a bundle was written for. @throws CasemateError `sandbox_ended` */
+export async function bundleNetwork(directory: string): Promise<string> {
+  const { linux } = await readBundle(directory);
+  return linux.namespaces.find(({ type }) => type === 'network')?.path ?? '';
+}
+
+/** The root file system that a bundle was written for. @throws CasemateError `sandbox_ended` */
+export async function bundleRoot(directory: string): Promise<string> {
+  return (await readBundle(directory)).root.path;
 }

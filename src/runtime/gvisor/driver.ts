@@ -17,9 +17,10 @@ import type {
 import type { CgroupSet } from '../host/cgroup.ts';
 import { isMountPoint, SandboxDisk } from '../host/disk.ts';
 import { findRunsc, type Runsc, type RunscChoice } from './binary.ts';
-import { writeBundle } from './bundle.ts';
+import { bundleRoot, writeBundle } from './bundle.ts';
 import { launch } from './launch.ts';
 import { probeRunsc } from './probe.ts';
+import { checkOrigin, checkpoint, imageOf, writeOrigin } from './snapshot.ts';
 
 export interface GvisorOptions extends RunscChoice {
   /** Root-owned folder with one folder per sandbox. */
@@ -126,7 +127,11 @@ export class GvisorDriver implements RuntimeDriver {
     ]);
   }
 
-  async create(options: CreateOptions): Promise<AgentStreamAddress> {
+  create(options: CreateOptions): Promise<AgentStreamAddress> {
+    return this.#start(options);
+  }
+
+  async #start(options: CreateOptions, imageDirectory?: string): Promise<AgentStreamAddress> {
     const directory = this.#directory(options.id);
     const [runsc, templateRoot] = await Promise.all([
       this.#choose(),
@@ -145,6 +150,7 @@ export class GvisorDriver implements RuntimeDriver {
       directory,
       overlayDirectory: new SandboxDisk(directory).mountPoint,
       networkNamespace: options.networkNamespace,
+      ...(imageDirectory === undefined ? {} : { imageDirectory }),
       cgroupJoinFiles: cgroups.joinFiles(options.id),
     });
     // Only now: runsc gives its standard streams to the sandbox's root user while it starts.
@@ -192,16 +198,21 @@ export class GvisorDriver implements RuntimeDriver {
     this.#options.cgroups.setFrozen(id, false);
   }
 
-  async snapshot(): Promise<void> {
-    throw new CasemateError('unsupported', 'The gvisor runtime takes no snapshots yet.');
+  async snapshot(id: string, directory: string): Promise<void> {
+    const runsc = await this.#choose();
+    if (!runsc.modern)
+      throw new CasemateError('unsupported', `runsc ${runsc.version} cannot checkpoint a layer on disk.`);
+    const sandboxDirectory = this.#directory(id);
+    await this.resume(id); // what stands still cannot write itself down
+    await writeOrigin(directory, runsc, await bundleRoot(sandboxDirectory));
+    await checkpoint({ runsc, id, sandboxDirectory, directory });
+    await this.#options.cgroups.kill(id); // it is on its way out by itself
   }
 
-  async restore(): Promise<AgentStreamAddress> {
-    throw new CasemateError('unsupported', 'The gvisor runtime takes no snapshots yet.');
-  }
-
-  async fork(): Promise<PromiseSettledResult<AgentStreamAddress>[]> {
-    throw new CasemateError('unsupported', 'The gvisor runtime does not fork yet.');
+  async restore(options: CreateOptions, directory: string): Promise<AgentStreamAddress> {
+    const root = await this.#readOnlyRoot(options.templateRoot);
+    await checkOrigin(directory, await this.#choose(), root);
+    return this.#start(options, imageOf(directory));
   }
 
   async destroy(id: string): Promise<void> {
@@ -233,8 +244,8 @@ export class GvisorDriver implements RuntimeDriver {
 function capabilitiesOf(runsc: Runsc): RuntimeCapabilities {
   return {
     isolation: 'application-kernel',
-    snapshot: false,
-    fork: 'none',
+    snapshot: runsc.modern ? 'ends' : 'none',
+    fork: runsc.modern ? 'copy' : 'none',
     lateLimits: ['cpus', 'memoryMib', 'diskMib', 'pids'],
     limitsSeenInside: {
       cpus: 'nproc shows the CPUs of the sandbox, rounded up (the agent sets the affinity of every program).',

@@ -11,6 +11,8 @@ export interface LaunchOptions {
   readonly directory: string;
   readonly overlayDirectory: string;
   readonly networkNamespace: string;
+  /** What an earlier `checkpoint` wrote, to go on from instead of starting anew. */
+  readonly imageDirectory?: string;
   /** Files that take the id of a process which joins the sandbox's control groups. */
   readonly cgroupJoinFiles: readonly string[];
 }
@@ -30,12 +32,12 @@ exec "$@" 0<>"$in" 1<>"$out" 2>/dev/null
 `;
 
 /** runsc's own state lies in the sandbox's folder: nothing to clean up elsewhere, no ids that share a prefix. */
-function runscState(directory: string): string {
+export function runscState(directory: string): string {
   return join(directory, 'runsc');
 }
 
 /**
- * Runs `runsc run --detach`.
+ * Runs `runsc run --detach`, or `restore`.
  * @throws Error with the end of runsc's log.
  */
 export async function launch(options: LaunchOptions): Promise<void> {
@@ -62,7 +64,9 @@ export async function launch(options: LaunchOptions): Promise<void> {
         `--log=${logFile}`,
         `--overlay2=${runsc.overlay(options.overlayDirectory)}`,
         ...runsc.flags,
-        'run',
+        ...(options.imageDirectory === undefined
+          ? ['run']
+          : ['restore', `--image-path=${options.imageDirectory}`]),
         '--detach',
         `--bundle=${directory}`,
         options.id,

@@ -201,8 +201,8 @@ export class CgroupSet {
     return [...found];
   }
 
-  /** Kills everything in the group and removes it; resolves when both are done. Idempotent. */
-  async destroy(id: string): Promise<void> {
+  /** Kills everything in the group; resolves when nothing is left in it. Idempotent. */
+  async kill(id: string): Promise<void> {
     if (existsSync(this.freezer(id).file)) this.setFrozen(id, false); // what is frozen cannot die (cgroup v1)
     for (let round = 0; round < 200; round += 1) {
       const pids = this.processes(id);
@@ -216,6 +216,11 @@ export class CgroupSet {
       }
       await sleep(round < 20 ? 2 : 25);
     }
+  }
+
+  /** Kills everything in the group and removes it; resolves when both are done. Idempotent. */
+  async destroy(id: string): Promise<void> {
+    await this.kill(id);
     for (const folder of this.folders(id)) await removeFolder(folder);
   }
 
