@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"io"
 	"sync"
@@ -14,23 +12,23 @@ type handler func(s *stream, params json.RawMessage) (interface{}, error)
 
 // agent is all state of the sandbox that outlives a connection: programs and what was bound at claim.
 type agent struct {
-	bootID  string
-	methods map[string]handler
-	bound   binding
-	execs   execTable
-	users   userTable
-	reaper  *reaper
+	identity sync.Mutex // guards bootID
+	bootID   string
+	methods  map[string]handler
+	bound    binding
+	execs    execTable
+	users    userTable
+	reaper   *reaper
 }
 
 func newAgent() *agent {
-	var id [16]byte
-	_, _ = rand.Read(id[:])
-	a := &agent{bootID: hex.EncodeToString(id[:]), reaper: startReaper()}
+	a := &agent{bootID: newBootID(), reaper: startReaper()}
 	a.execs.byID = map[string]*process{}
 	a.methods = map[string]handler{
 		"ping":        func(*stream, json.RawMessage) (interface{}, error) { return nil, nil },
 		"bind":        a.bind,
 		"warm":        a.warm,
+		"killAll":     a.killAll,
 		"exec.start":  a.execStart,
 		"exec.attach": a.execAttach,
 		"exec.stdin":  a.execStdin,
@@ -94,7 +92,7 @@ func (a *agent) welcome(payload []byte, out io.Writer, writing *sync.Mutex) *con
 		return nil
 	}
 	answer := map[string]interface{}{
-		"version": protoVersion, "nonce": hello.Nonce, "agentVersion": agentVersion, "bootId": a.bootID,
+		"version": protoVersion, "nonce": hello.Nonce, "agentVersion": agentVersion, "bootId": a.boot(),
 	}
 	sound := hello.Version == protoVersion
 	if !sound {

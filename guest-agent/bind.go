@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math"
+	"os"
 	"sync"
 )
 
@@ -27,6 +28,10 @@ type bindParams struct {
 	ClockUnixMs   int64             `json:"clockUnixMs"`
 	EntropyBase64 string            `json:"entropyBase64"`
 	Cpus          float64           `json:"cpus"`
+	// Restored says that memory and files are those of a snapshot: what has to be another one in each copy is renewed.
+	Restored bool `json:"restored"`
+	// MachineID makes it another machine than the one that the snapshot was taken of.
+	MachineID string `json:"machineId"`
 }
 
 func (b *binding) userName() string {
@@ -80,6 +85,9 @@ func (a *agent) bind(_ *stream, raw json.RawMessage) (interface{}, error) {
 	if params.Cpus < 0 || params.Cpus > 1024 {
 		return nil, fail("invalid_request", "cpus is 0 to 1024")
 	}
+	if params.MachineID != "" && !soundMachineID(params.MachineID) {
+		return nil, fail("invalid_request", "machineId has 32 hex digits")
+	}
 	if params.Hostname != "" && !soundID(params.Hostname) {
 		return nil, fail("invalid_request", "hostname is 1 to 64 letters, digits, '-' or '.'")
 	}
@@ -103,6 +111,13 @@ func (a *agent) bind(_ *stream, raw json.RawMessage) (interface{}, error) {
 	}
 	if params.Hostname != "" {
 		err = setHostname(params.Hostname)
+	}
+	if params.MachineID != "" {
+		_ = os.WriteFile("/etc/machine-id", []byte(params.MachineID+"\n"), 0o444)
+	}
+	if params.Restored {
+		a.renew()
+		answer["hooks"] = a.runRestoreHooks()
 	}
 	return answer, err
 }

@@ -86,7 +86,7 @@ func (a *agent) openUpload(params fileParams) (*upload, error) {
 	if params.Append {
 		return up, up.openTarget(os.O_APPEND | os.O_CREATE)
 	}
-	err = up.openTemporary(a.bootID, existing)
+	err = up.openTemporary(a.boot(), existing)
 	if exists && os.IsPermission(err) {
 		// Only the file itself may be written: a new one cannot be made here, or would belong to somebody else.
 		err = up.openTarget(os.O_TRUNC)

@@ -30,6 +30,8 @@ export interface Paths {
   /** Root's: one folder per sandbox. */
   readonly sandboxes: string;
   readonly journal: string;
+  /** Root's: snapshots, paused sandboxes included, and the key of their MACs. */
+  readonly snapshots: string;
   /** Root's: templates mounted read-only. */
   readonly roots: string;
   /** The server's: database and first key. */
@@ -49,6 +51,7 @@ export function pathsOf(dataDir: string): Paths {
     store: process.env.CASEMATE_STORE_DIR ?? join(dataDir, 'store'),
     sandboxes: join(dataDir, 'sandboxes'),
     journal: join(dataDir, 'journal'),
+    snapshots: join(dataDir, 'snapshots'),
     roots: join(dataDir, 'roots'),
     server: join(dataDir, 'server'),
     database: join(dataDir, 'server', 'casemate.db'),

@@ -74,6 +74,11 @@ export class GuestClient {
     await this.#call('bind', params);
   }
 
+  /** Kills every program but the agent, for a pause that keeps files only. */
+  async killAll(): Promise<void> {
+    await this.#call('killAll');
+  }
+
   /** Has the agent run a login shell that does nothing, ahead of a user's first program. */
   async warm(user: string): Promise<void> {
     await this.#call('warm', { user });

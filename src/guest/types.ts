@@ -7,6 +7,10 @@ export interface BindParams {
   readonly clockUnixMs?: number;
   readonly entropyBase64?: string;
   readonly cpus?: number;
+  /** It goes on from a snapshot: boot id anew, restore hooks run. */
+  readonly restored?: boolean;
+  /** 32 hex digits. */
+  readonly machineId?: string;
 }
 
 export interface TerminalSize {

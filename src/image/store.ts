@@ -66,6 +66,16 @@ export async function templateRoot(
   return { digest: template.digest, root: join(templatesDir(storeDir), template.digest, 'rootfs') };
 }
 
+/** The root of a template that a snapshot was taken on. @throws CasemateError `snapshot_mismatch` where it is gone. */
+export function builtRoot(storeDir: string, digest: string): string {
+  const root = join(templatesDir(storeDir), digest, 'rootfs');
+  if (/^[0-9a-f]{64}$/.test(digest) && existsSync(root)) return root;
+  throw new CasemateError(
+    'snapshot_mismatch',
+    'The template that this was started from is not here any more.',
+  );
+}
+
 export interface BuildOptions {
   readonly storeDir: string;
   readonly name: string;

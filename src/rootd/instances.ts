@@ -3,14 +3,27 @@ import { CasemateError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import type { SandboxNetworks } from '../network/namespace.ts';
-import type { Inspection, RuntimeDriver, SandboxLimits } from '../runtime/driver.ts';
+import type {
+  AgentStreamAddress,
+  CreateOptions,
+  Inspection,
+  RuntimeDriver,
+  SandboxLimits,
+} from '../runtime/driver.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 import type { RootInstance } from './protocol.ts';
+import type { SnapshotOrigin, Snapshots } from './snapshots.ts';
+
+/** What an instance is started from. */
+export interface StartOptions extends SnapshotOrigin {
+  readonly templateRoot: string;
+}
 
 export interface InstancesOptions {
   readonly drivers: ReadonlyMap<string, RuntimeDriver>;
   readonly networks: SandboxNetworks;
   readonly journal: Journal;
+  readonly snapshots: Snapshots;
   readonly streamOwner: { readonly uid: number; readonly gid: number };
   /** Limits that slots are staged with. */
   readonly defaultLimits: SandboxLimits;
@@ -29,6 +42,8 @@ export class Instances {
   readonly #slots: JournalEntry[] = [];
   readonly #destroying = new Map<string, Promise<Inspection>>();
   readonly #waiting: (() => void)[] = [];
+  /** Deleted while something that was started from them still ran. */
+  readonly #removedSnapshots = new Set<string>();
   #starting = 0;
   #slotTimer: NodeJS.Timeout | undefined;
   #slotWork: Promise<void> = Promise.resolve();
@@ -49,6 +64,7 @@ export class Instances {
       if (entry.state !== 'running' || driver === undefined) continue;
       if ((await driver.inspect(entry.id)).state !== 'gone') keep.add(entry.id);
     }
+    await this.#options.snapshots.sweep();
     const gone = [...known].filter((id) => !keep.has(id));
     await Promise.all(gone.map((id) => this.destroy(id)));
     log.info('reconciled', { kept: keep.size, destroyed: gone.length });
@@ -74,6 +90,11 @@ export class Instances {
     };
   }
 
+  /** @throws CasemateError `not_found` */
+  find(id: string): RootInstance {
+    return this.#instance(this.#entry(id));
+  }
+
   #driver(runtime: string): RuntimeDriver {
     const driver = this.#options.drivers.get(runtime);
     if (driver === undefined)
@@ -82,24 +103,45 @@ export class Instances {
   }
 
   /** Starts one. On failure nothing of it is left. */
-  async create(options: {
-    runtime: string;
-    template: string;
-    templateDigest: string;
-    templateRoot: string;
-    limits: SandboxLimits;
-  }): Promise<RootInstance> {
-    const driver = this.#driver(options.runtime);
-    await driver.prepare(options.templateRoot);
+  create(options: StartOptions): Promise<RootInstance> {
+    return this.#start(options, {}, (driver, create) => driver.create(create));
+  }
+
+  /** Starts one from a snapshot, under its own id again where `id` names it. On failure nothing of it is left. */
+  async restore(options: { snapshotId: string; id?: string; templateRoot: string }): Promise<RootInstance> {
+    const { snapshotId, id, templateRoot } = options;
+    const { directory, ...origin } = await this.#options.snapshots.open(snapshotId);
+    const more = { snapshotId, ...(id === undefined ? {} : { id }) };
+    return this.#start({ ...origin, templateRoot }, more, (driver, create) =>
+      driver.restore(create, directory),
+    );
+  }
+
+  async #start(
+    options: StartOptions,
+    more: { readonly id?: string; readonly snapshotId?: string },
+    begin: (driver: RuntimeDriver, create: CreateOptions) => Promise<AgentStreamAddress>,
+  ): Promise<RootInstance> {
+    const { runtime, template, templateDigest, templateRoot, limits } = options;
+    const driver = this.#driver(runtime);
+    await driver.prepare(templateRoot);
     await this.#startTurn();
-    let id: string | undefined;
+    let id = more.id;
     try {
-      const slot = this.#takeSlot(options.runtime) ?? (await this.#stage(options.runtime, options.limits));
+      const ahead = id === undefined ? this.#takeSlot(runtime) : undefined;
+      const slot = ahead ?? (await this.#stage(runtime, limits, id));
       id = slot.id;
-      const { template, templateDigest, templateRoot, limits } = options;
-      const entry: JournalEntry = { ...slot, state: 'creating', template, templateDigest, limits };
+      const entry: JournalEntry = {
+        ...slot,
+        ...more,
+        id,
+        state: 'creating',
+        template,
+        templateDigest,
+        limits,
+      };
       this.#options.journal.write(entry);
-      await driver.create({
+      await begin(driver, {
         id,
         templateRoot,
         limits,
@@ -115,6 +157,56 @@ export class Instances {
       throw error;
     } finally {
       this.#endTurn();
+    }
+  }
+
+  /**
+   * Writes a running one down. Afterwards it runs on, where `keepRunning` says so, or nothing of it is left.
+   * @returns bytes on disk, and the instance anew where its runtime had to end it to write it.
+   */
+  async snapshot(options: {
+    id: string;
+    snapshotId: string;
+    keepRunning: boolean;
+    transient: boolean;
+    templateRoot: string;
+  }): Promise<{ bytes: number; restarted?: RootInstance }> {
+    const { id, snapshotId, keepRunning, templateRoot } = options;
+    const { snapshots } = this.#options;
+    const { runtime, template = '', templateDigest = '', limits } = this.#entry(id);
+    const driver = this.#driver(runtime);
+    const probe = await driver.probe();
+    const ends = probe.available && probe.capabilities.snapshot === 'ends';
+    const directory = await snapshots.begin(snapshotId);
+    let bytes: number;
+    try {
+      await driver.snapshot(id, directory);
+      bytes = await snapshots.seal(
+        snapshotId,
+        { runtime, template, templateDigest, limits },
+        options.transient,
+      );
+    } catch (error) {
+      await snapshots.abandon(snapshotId);
+      throw error;
+    }
+    if (ends || !keepRunning) await this.destroy(id);
+    if (!ends || !keepRunning) return { bytes };
+    return { bytes, restarted: await this.restore({ snapshotId, id, templateRoot }) };
+  }
+
+  /** Its files go when nothing that was started from it runs any more. */
+  async removeSnapshot(snapshotId: string): Promise<void> {
+    this.#removedSnapshots.add(snapshotId);
+    await this.#sweepSnapshots();
+  }
+
+  async #sweepSnapshots(): Promise<void> {
+    const used = new Set(this.#options.journal.entries().map((entry) => entry.snapshotId));
+    for (const id of this.#removedSnapshots) {
+      if (used.has(id)) continue;
+      this.#removedSnapshots.delete(id);
+      await this.#options.snapshots.remove(id);
     }
   }
 
@@ -137,10 +229,10 @@ export class Instances {
   }
 
   /** Takes the resources of a new id. Journal first: whatever happens next, a restart finds it. */
-  async #stage(runtime: string, limits: SandboxLimits): Promise<JournalEntry> {
+  async #stage(runtime: string, limits: SandboxLimits, id = newId()): Promise<JournalEntry> {
     const { journal, networks } = this.#options;
     const entry: JournalEntry = {
-      id: newId(),
+      id,
       state: 'staged',
       runtime,
       networkIndex: this.#freeNetworkIndex(),
@@ -227,6 +319,7 @@ export class Instances {
     }
     await networks.destroy(id);
     journal.remove(id);
+    await this.#sweepSnapshots();
     return (
       last ?? {
         state: 'gone',

@@ -14,6 +14,8 @@ export interface JournalEntry {
   readonly limits: SandboxLimits;
   readonly template?: string;
   readonly templateDigest?: string;
+  /** The snapshot that it was started from, whose files it may still need. */
+  readonly snapshotId?: string;
 }
 
 export class Journal {

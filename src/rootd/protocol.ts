@@ -47,6 +47,15 @@ export interface RootMethods {
   survivors: { params: Record<string, never>; result: RootInstance[] };
   probe: { params: Record<string, never>; result: RuntimeProbe[] };
   create: { params: { template: string; runtime: string; limits: SandboxLimits }; result: RootInstance };
+  /** Writes a running one down; `restarted` is it anew where its runtime had to end it for that. */
+  snapshot: {
+    params: { id: string; snapshotId: string; keepRunning: boolean; transient: boolean };
+    result: { bytes: number; restarted?: RootInstance };
+  };
+  /** Starts one from a snapshot; with `id` it is that sandbox again. */
+  restore: { params: { snapshotId: string; id?: string }; result: RootInstance };
+  snapshots: { params: Record<string, never>; result: string[] };
+  removeSnapshot: { params: { snapshotId: string }; result: Record<string, never> };
   setLimits: { params: { id: string; limits: SandboxLimits }; result: Record<string, never> };
   inspect: { params: { id: string }; result: Inspection };
   destroy: { params: { id: string }; result: Inspection };

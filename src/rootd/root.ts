@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { instanceTag, type Paths, type SystemUser } from '../base/config.ts';
 import { limits } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
-import { buildTemplate, listTemplates, removeTemplate, templateRoot } from '../image/store.ts';
+import { builtRoot, buildTemplate, listTemplates, removeTemplate, templateRoot } from '../image/store.ts';
 import { SandboxNetworks } from '../network/namespace.ts';
 import type { RuntimeDriver } from '../runtime/driver.ts';
 import { GvisorDriver } from '../runtime/gvisor/driver.ts';
@@ -13,6 +13,7 @@ import { watchDenials } from './denialWatch.ts';
 import { Instances } from './instances.ts';
 import { Journal } from './journal.ts';
 import { type RootHandlers, serveRoot } from './rpc.ts';
+import { Snapshots } from './snapshots.ts';
 
 export interface RootOptions {
   readonly dataDir: string;
@@ -30,6 +31,7 @@ export class Root {
   readonly #drivers: ReadonlyMap<string, RuntimeDriver>;
   readonly #options: RootOptions;
   readonly #cgroups: CgroupSet;
+  readonly #snapshots: Snapshots;
   #stopWatching: (() => Promise<void>) | undefined;
 
   constructor(options: RootOptions) {
@@ -48,11 +50,13 @@ export class Root {
       cgroups: this.#cgroups,
       ...(options.gvisorPlatform === undefined ? {} : { platform: options.gvisorPlatform }),
     });
+    this.#snapshots = new Snapshots(paths.snapshots);
     this.#drivers = new Map([[gvisor.name, gvisor]]);
     this.#instances = new Instances({
       drivers: this.#drivers,
       networks: this.#networks,
       journal: new Journal(paths.journal),
+      snapshots: this.#snapshots,
       streamOwner: serverUser,
       defaultLimits: {
         cpus: limits.sandboxCpusDefault,
@@ -103,6 +107,19 @@ export class Root {
           templateRoot: root,
           limits: wanted,
         });
+      },
+      snapshot: async (params) => {
+        const { templateDigest } = instances.find(params.id);
+        return instances.snapshot({ ...params, templateRoot: builtRoot(store, templateDigest) });
+      },
+      restore: async (params) => {
+        const { templateDigest } = await this.#snapshots.open(params.snapshotId);
+        return instances.restore({ ...params, templateRoot: builtRoot(store, templateDigest) });
+      },
+      snapshots: () => this.#snapshots.list(),
+      removeSnapshot: async ({ snapshotId }) => {
+        await instances.removeSnapshot(snapshotId);
+        return {};
       },
       setLimits: async ({ id, limits: wanted }) => {
         await instances.setLimits(id, wanted);

@@ -69,6 +69,7 @@ async function dispatch(
     case 'survivors':
     case 'probe':
     case 'templates':
+    case 'snapshots':
       return handlers[request.method]({}, progress);
     case 'create':
       return handlers.create(
@@ -81,6 +82,25 @@ async function dispatch(
       );
     case 'setLimits':
       return handlers.setLimits({ id: sandboxId(params), limits: limitsOf(params) }, progress);
+    case 'snapshot':
+      return handlers.snapshot(
+        {
+          id: sandboxId(params),
+          snapshotId: sandboxId(params, 'snapshotId'),
+          keepRunning: params.keepRunning === true,
+          transient: params.transient === true,
+        },
+        progress,
+      );
+    case 'restore': {
+      const snapshotId = sandboxId(params, 'snapshotId');
+      return handlers.restore(
+        { snapshotId, ...(params.id === undefined ? {} : { id: sandboxId(params) }) },
+        progress,
+      );
+    }
+    case 'removeSnapshot':
+      return handlers.removeSnapshot({ snapshotId: sandboxId(params, 'snapshotId') }, progress);
     case 'inspect':
     case 'destroy':
       return handlers[request.method]({ id: sandboxId(params) }, progress);
@@ -92,9 +112,11 @@ async function dispatch(
   }
 }
 
-function sandboxId(params: Record<string, unknown>): string {
-  if (typeof params.id === 'string' && sandboxIdPattern.test(params.id)) return params.id;
-  throw new CasemateError('invalid_request', 'A sandbox id has 20 characters of [a-z0-9].');
+/** Sandboxes and snapshots have the same kind of id. */
+function sandboxId(params: Record<string, unknown>, field = 'id'): string {
+  const id = params[field];
+  if (typeof id === 'string' && sandboxIdPattern.test(id)) return id;
+  throw new CasemateError('invalid_request', `"${field}" has 20 characters of [a-z0-9].`);
 }
 
 function templateName(params: Record<string, unknown>, field = 'template'): string {

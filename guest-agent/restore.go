@@ -1,0 +1,78 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+const (
+	// restoreHooks are programs of the template or its user, run as root before anything else of a user runs in a copy:
+	// the place to seed generators again that live in programs' memory.
+	restoreHooks   = "/etc/casemate/on-restore.d/*"
+	restoreHookMax = 5 * time.Second
+	hooksMax       = 64
+)
+
+func soundMachineID(id string) bool {
+	_, err := hex.DecodeString(id)
+	return err == nil && len(id) == 32
+}
+
+func newBootID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:])
+	return hex.EncodeToString(id[:])
+}
+
+// renew gives the agent another boot id: a copy is not the one that it was copied from.
+func (a *agent) renew() {
+	a.identity.Lock()
+	a.bootID = newBootID()
+	a.identity.Unlock()
+}
+
+func (a *agent) boot() string {
+	a.identity.Lock()
+	defer a.identity.Unlock()
+	return a.bootID
+}
+
+// runRestoreHooks answers how that ended; a hook that hangs is killed.
+func (a *agent) runRestoreHooks() string {
+	hooks, _ := filepath.Glob(restoreHooks)
+	if len(hooks) == 0 {
+		return "none"
+	}
+	outcome := "ran"
+	for i, hook := range hooks {
+		if i == hooksMax || !a.runHook(hook) {
+			outcome = "failed"
+		}
+	}
+	return outcome
+}
+
+func (a *agent) runHook(path string) bool {
+	attributes := &syscall.ProcAttr{
+		Dir: "/", Env: []string{"PATH=" + defaultPath}, Sys: &syscall.SysProcAttr{Setsid: true},
+	}
+	pid, ended, err := a.reaper.start(func() (int, error) { return syscall.ForkExec(path, []string{path}, attributes) })
+	if err != nil {
+		return false
+	}
+	late := time.AfterFunc(restoreHookMax, func() { _ = syscall.Kill(-pid, syscall.SIGKILL) })
+	defer late.Stop()
+	status := <-ended
+	return status.ExitStatus() == 0
+}
+
+// killAll ends every program but the agent itself, for a pause that keeps files only.
+func (a *agent) killAll(*stream, json.RawMessage) (interface{}, error) {
+	_ = syscall.Kill(-1, syscall.SIGKILL)
+	syscall.Sync()
+	return nil, nil
+}
