@@ -29,12 +29,15 @@ export interface Paths {
   readonly store: string;
   /** Root's: one folder per sandbox. */
   readonly sandboxes: string;
+  /** Root's: one file per sandbox, there before anything of it is. */
   readonly journal: string;
   /** Root's: templates mounted read-only. */
   readonly roots: string;
   /** The server's: database and first key. */
   readonly server: string;
+  /** The server's: SQLite, with its write-ahead log beside it. */
   readonly database: string;
+  /** The server's: the first key, an admin's; made where the database has no key. */
   readonly keyFile: string;
   /** Root's: newer runtimes than the machine's own, one folder a runtime. */
   readonly library: string;
