@@ -29,6 +29,7 @@ export interface Paths {
   readonly store: string;
   /** Root's: one folder per sandbox. */
   readonly sandboxes: string;
+  /** Root's: one file per sandbox, there before anything of it is. */
   readonly journal: string;
   /** Root's: snapshots, paused sandboxes included, and the key of their MACs. */
   readonly snapshots: string;
@@ -36,7 +37,9 @@ export interface Paths {
   readonly roots: string;
   /** The server's: database and first key. */
   readonly server: string;
+  /** The server's: SQLite, with its write-ahead log beside it. */
   readonly database: string;
+  /** The server's: the first key, an admin's; made where the database has no key. */
   readonly keyFile: string;
   /** Root's: newer runtimes than the machine's own, one folder a runtime. */
   readonly library: string;

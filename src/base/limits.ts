@@ -17,24 +17,35 @@ export const limits = {
   execAnswerBytesMax: 8 * 1024 * 1024,
   /** JSON request bodies. */
   jsonBodyBytesMax: 1024 * 1024,
+  /** Time limit of a sandbox that asks for none. */
   sandboxTimeoutMsDefault: 5 * 60_000,
+  /** The longest time limit that a sandbox may ask for. */
   sandboxTimeoutMsMax: 24 * 3_600_000,
-  /** Defaults of one sandbox. */
+  /** Processors of a sandbox that asks for none. */
   sandboxCpusDefault: 1,
+  /** Memory of a sandbox that asks for none. */
   sandboxMemoryMibDefault: 512,
+  /** The least memory that a sandbox may ask for. */
   sandboxMemoryMibMin: 64,
+  /** Disk of a sandbox that asks for none. */
   sandboxDiskMibDefault: 2048,
+  /** The least disk that a sandbox may ask for. */
   sandboxDiskMibMin: 64,
+  /** Host processes and threads of a sandbox that asks for none. */
   sandboxPidsDefault: 256,
+  /** The fewest host processes and threads that a sandbox may ask for. */
   sandboxPidsMin: 32,
   /** Host memory that admission never gives away. */
   hostMemoryReserveMib: 1024,
   /** Host disk that admission never gives away. */
   hostDiskReserveMib: 2048,
+  /** Entries of `metadata`, and of `labels`, of one sandbox. */
   metadataEntriesMax: 64,
-  metadataBytesMax: 16 * 1024,
+  /** Variables in one `env`. */
   envEntriesMax: 256,
+  /** The environment that a sandbox is given, names and values together; its guest agent refuses more. */
   envBytesMax: 256 * 1024,
+  /** Items of one page of a list. */
   pageItemsMax: 100,
 } as const;
 
