@@ -73,6 +73,20 @@ export const CreateSandbox = Type.Object(
   {
     template: optional(Name),
     runtime: optional(Name),
+    snapshot: optional(
+      Type.String({
+        pattern: '^[a-z0-9][a-z0-9-]{0,62}$',
+        description: 'Start from this snapshot: id or name',
+      }),
+    ),
+    onTimeout: optional(
+      Type.Unsafe<'kill' | 'pause'>({
+        type: 'string',
+        enum: ['kill', 'pause'],
+        description: 'What the time limit and idleness do; kill by default',
+      }),
+    ),
+    autoResume: optional(Type.Boolean({ description: 'A call to it while it is paused resumes it' })),
     timeoutMs: optional(
       Type.Integer({
         minimum: 1000,
@@ -103,13 +117,20 @@ export const Sandbox = Type.Object(
     template: Type.String(),
     runtime: Type.String(),
     isolation: Type.String({ description: 'Class of isolation: application-kernel, virtual-machine' }),
-    state: Type.String({ enum: ['starting', 'running', 'paused', 'ending', 'ended'] }),
+    state: Type.String({
+      enum: ['starting', 'running', 'pausing', 'paused', 'resuming', 'ending', 'ended'],
+    }),
     endReason: optional(Type.String()),
     createdAt: Time,
     startedAt: optional(Time),
     endsAt: Time,
     endedAt: optional(Time),
     idleTimeoutMs: optional(Count),
+    timeoutMs: Count,
+    onTimeout: Type.String({ enum: ['kill', 'pause'] }),
+    autoResume: Type.Boolean(),
+    pausedAt: optional(Time),
+    snapshotId: optional(Type.String({ description: 'The snapshot that it was started from' })),
     metadata: Type.Record(Type.String(), Type.String()),
     labels: Type.Record(Type.String(), Type.String()),
     limits: Type.Required(Limits),
@@ -118,6 +139,67 @@ export const Sandbox = Type.Object(
     source: optional(Type.String({ enum: ['warm', 'cold'] })),
   },
   { $id: 'Sandbox' },
+);
+
+export const PauseSandbox = Type.Object(
+  {
+    keepMemory: optional(
+      Type.Boolean({ description: 'false ends every program first and keeps files only; true by default' }),
+    ),
+  },
+  closed,
+);
+export const ResumeSandbox = Type.Object(
+  {
+    timeoutMs: optional(
+      Type.Integer({ minimum: 1000, maximum: limits.sandboxTimeoutMsMax, description: 'From now, ms' }),
+    ),
+  },
+  closed,
+);
+export const TakeSnapshot = Type.Object(
+  {
+    name: optional(Name),
+    labels: optional(Tags),
+    retentionMs: optional(
+      Type.Integer({
+        minimum: 1000,
+        maximum: 10 * 365 * 86_400_000,
+        description: 'Deleted after this long, ms',
+      }),
+    ),
+  },
+  closed,
+);
+export const Snapshot = Type.Object(
+  {
+    id: Type.String(),
+    name: optional(Type.String()),
+    labels: Type.Record(Type.String(), Type.String()),
+    createdAt: Time,
+    expiresAt: optional(Time),
+    sandboxId: Type.String({ description: 'The sandbox that it was taken of' }),
+    parentId: optional(Type.String({ description: 'The snapshot that this sandbox had been started from' })),
+    template: Type.String(),
+    runtime: Type.String(),
+    limits: Type.Required(Limits),
+    user: Type.String(),
+    bytes: Count,
+  },
+  { $id: 'Snapshot' },
+);
+export const SnapshotName = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$', description: 'Id or name' });
+export const ListSnapshots = Type.Object(
+  {
+    limit: optional(Type.Integer({ minimum: 1, maximum: limits.pageItemsMax })),
+    cursor: optional(Type.String({ minLength: 1, maxLength: 512 })),
+  },
+  closed,
+);
+export const SnapshotPage = Type.Object({ items: Type.Array(Snapshot), nextCursor: optional(Type.String()) });
+export const ForkSandbox = Type.Object(
+  { count: Type.Integer({ minimum: 1, maximum: limits.forkChildrenMax }) },
+  closed,
 );
 
 export const ListSandboxes = Type.Object(
@@ -342,6 +424,14 @@ export const ErrorAnswer = Type.Object(
   },
   { $id: 'Error' },
 );
+export const ForkedChildren = Type.Object({
+  children: Type.Array(
+    Type.Object({
+      sandbox: optional(Sandbox),
+      error: optional(Type.Unknown({ description: 'As in an error answer' })),
+    }),
+  ),
+});
 export const Health = Type.Object({ status: Type.String(), version: Type.String() });
 
 export type CreateSandbox = Static<typeof CreateSandbox>;

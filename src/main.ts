@@ -141,8 +141,7 @@ async function runServer(config: ServeConfig): Promise<void> {
   dropRights(user); // before the first byte of a client or of a sandbox is read
   await node.start();
   root.on('denied', (refusal) => core.recordDenied(refusal));
-  for (const { template, runtime, size } of config.pools) node.setPool(template, runtime, size);
-  await core.start();
+  await core.start(config.pools);
   const firstKey = core.bootstrapKey();
   if (firstKey !== undefined) writeFileSync(paths.keyFile, `${firstKey}\n`, { mode: 0o600 });
   const { port } = await gateway.listen(config.port, config.host);

@@ -39,6 +39,10 @@ export const limits = {
   hostMemoryReserveMib: 1024,
   /** Host disk that admission never gives away. */
   hostDiskReserveMib: 2048,
+  /** How often snapshots are looked through for those that have outlived their retention. */
+  snapshotSweepMs: 60_000,
+  /** Children of one fork. */
+  forkChildrenMax: 100,
   /** Entries of `metadata`, and of `labels`, of one sandbox. */
   metadataEntriesMax: 64,
   /** Variables in one `env`. */

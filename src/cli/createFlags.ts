@@ -4,7 +4,10 @@ import type { CreateOptions } from '../../sdk/typescript/src/index.ts';
 import { connectionOf } from './connection.ts';
 
 export interface CreateFlags {
-  template: string;
+  template?: string;
+  snapshot?: string;
+  pauseOnTimeout?: boolean;
+  autoResume?: boolean;
   runtime?: string;
   timeout?: number;
   idleTimeout?: number;
@@ -20,10 +23,13 @@ export interface CreateFlags {
 
 export function withCreateFlags(command: Command): Command {
   return command
-    .option('-t, --template <name>', 'template', 'base')
+    .option('-t, --template <name>', 'template; base by default')
+    .option('--snapshot <name>', 'start from this snapshot instead, by id or name')
     .option('--runtime <name>', 'runtime')
     .option('--timeout <seconds>', 'time limit', number)
     .option('--idle-timeout <seconds>', 'end after this long without use', number)
+    .option('--pause-on-timeout', 'pause at the time limit or at idleness instead of ending')
+    .option('--auto-resume', 'resume by the next call while it is paused')
     .option('-e, --env <name=value>', 'environment; repeatable', pair, {})
     .option('-l, --label <name=value>', 'label; repeatable', pair, {})
     .option('--metadata <name=value>', 'metadata; repeatable', pair, {})
@@ -55,7 +61,10 @@ export function createOptions(program: Command, flags: CreateFlags): CreateOptio
   };
   return {
     ...connectionOf(program),
-    template: flags.template,
+    ...(flags.template === undefined ? {} : { template: flags.template }),
+    ...(flags.snapshot === undefined ? {} : { snapshot: flags.snapshot }),
+    ...(flags.pauseOnTimeout === true ? { onTimeout: 'pause' as const } : {}),
+    ...(flags.autoResume === true ? { autoResume: true } : {}),
     env: flags.env,
     labels: flags.label,
     metadata: flags.metadata,

@@ -25,7 +25,8 @@ export function execCommand(program: Command): void {
     .option('-w, --cwd <folder>', 'working directory')
     .option('--timeout <seconds>', 'end the program after this long', number)
     .passThroughOptions()
-    .action(async (id: string, argv: string[], flags: ExecFlags) => {
+    .action(async (id: string, words: string[], flags: ExecFlags) => {
+      const argv = words[0] === '--' ? words.slice(1) : words; // as people type it for `docker exec` and `run`
       const sbx = await sandboxOf(program, id);
       const stdin = flags.interactive === true;
       const options = {

@@ -12,11 +12,13 @@ import { keyCommand } from './key.ts';
 import { killCommand } from './kill.ts';
 import { logsCommand } from './logs.ts';
 import { lsCommand } from './ls.ts';
+import { pauseCommand, resumeCommand } from './pause.ts';
 import { poolCommand } from './pool.ts';
 import { psCommand } from './ps.ts';
 import { runCommand } from './run.ts';
 import { serveCommand } from './serve.ts';
 import { shellCommand } from './shell.ts';
+import { forkCommand, snapshotCommand } from './snapshot.ts';
 import { templateCommand } from './template.ts';
 
 /** Where a program's exit code passes through, Casemate's own failures have one that programs rarely use, as with Docker. */
@@ -46,6 +48,10 @@ export function createProgram(): Command {
     cpCommand,
     logsCommand,
     killCommand,
+    pauseCommand,
+    resumeCommand,
+    snapshotCommand,
+    forkCommand,
     templateCommand,
     poolCommand,
     keyCommand,

@@ -1,7 +1,8 @@
 /** Who may do what: one place that knows tenants and scopes. */
 import { createHash } from 'node:crypto';
 import { CasemateError } from '../base/errors.ts';
-import type { KeyRow, SandboxRow, Store } from '../store/types.ts';
+import { sandboxIdPattern } from '../base/ids.ts';
+import type { KeyRow, SandboxRow, SnapshotRow, Store } from '../store/types.ts';
 
 /** Who is asking. */
 export interface Principal {
@@ -46,6 +47,14 @@ export function sandboxFor(store: Store, principal: Principal, id: string): Sand
     throw new CasemateError('not_found', `There is no sandbox ${id}.`);
   }
   return row;
+}
+
+/** By id or by name. @throws CasemateError `not_found`, for another tenant's too. */
+export function snapshotFor(store: Store, principal: Principal, idOrName: string): SnapshotRow {
+  const byId = sandboxIdPattern.test(idOrName) ? store.snapshots.find(idOrName) : undefined;
+  const row = byId ?? store.snapshots.findByName(principal.tenantId, idOrName);
+  if (row !== undefined && row.tenantId === principal.tenantId) return row;
+  throw new CasemateError('not_found', `There is no snapshot ${idOrName}.`);
 }
 
 /** @throws CasemateError `forbidden` unless the key covers its whole tenant. */

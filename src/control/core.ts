@@ -12,11 +12,21 @@ import type {
   SandboxNode,
   TemplateInfo,
 } from '../node/types.ts';
-import type { AuditFilter, AuditRow, KeyRow, Page, PageRequest, SandboxRow, Store } from '../store/types.ts';
+import type {
+  AuditFilter,
+  AuditRow,
+  KeyRow,
+  Page,
+  PageRequest,
+  PoolRow,
+  SandboxRow,
+  Store,
+} from '../store/types.ts';
 import { authenticate, hashSecret, needAdmin, needTenant, type Principal, sandboxFor } from './access.ts';
 import type { Clock } from './clock.ts';
 import { type AuditAction, Recorder } from './recorder.ts';
 import { Sandboxes } from './sandboxes.ts';
+import { Snapshots } from './snapshots.ts';
 
 export interface CoreOptions {
   readonly store: Store;
@@ -42,6 +52,7 @@ export interface SandboxMetrics {
 
 export class Core {
   readonly sandboxes: Sandboxes;
+  readonly snapshots: Snapshots;
   readonly #options: CoreOptions;
   readonly #recorder: Recorder;
 
@@ -49,17 +60,22 @@ export class Core {
     this.#options = options;
     this.#recorder = new Recorder(options.store);
     this.sandboxes = new Sandboxes({ ...options, recorder: this.#recorder });
+    this.snapshots = new Snapshots({ ...options, recorder: this.#recorder, sandboxes: this.sandboxes });
   }
 
-  async start(): Promise<void> {
-    for (const { template, runtime, size } of this.#options.store.pools.list()) {
-      this.#options.node.setPool(template, runtime, size);
+  /** @param pools wanted now; they win over those that were set through the API earlier. */
+  async start(pools: readonly PoolRow[]): Promise<void> {
+    const { store, node } = this.#options;
+    for (const { template, runtime, size } of [...store.pools.list(), ...pools]) {
+      node.setPool(template, runtime, size);
     }
     await this.sandboxes.reconcile();
+    await this.snapshots.reconcile();
   }
 
   async stop(): Promise<void> {
     this.sandboxes.stop();
+    this.snapshots.stop();
     await this.#options.node.stop();
     this.#options.store.close();
   }
@@ -97,7 +113,7 @@ export class Core {
     record: { action: AuditAction; detail: Record<string, unknown> } | undefined,
     work: (guest: LiveSandbox['guest']) => Promise<Result>,
   ): Promise<Result> {
-    const { live, done } = this.sandboxes.use(principal, id);
+    const { live, done } = await this.sandboxes.use(principal, id);
     if (record !== undefined) this.#recorder.did(principal, record.action, id, record.detail);
     try {
       return await work(live.guest);
@@ -113,7 +129,7 @@ export class Core {
     record: { action: AuditAction; detail: Record<string, unknown> },
     work: (guest: LiveSandbox['guest']) => Promise<{ result: Result; ended: Promise<unknown> }>,
   ): Promise<Result> {
-    const { live, done } = this.sandboxes.use(principal, id);
+    const { live, done } = await this.sandboxes.use(principal, id);
     this.#recorder.did(principal, record.action, id, record.detail);
     try {
       const { result, ended } = await work(live.guest);
@@ -168,7 +184,7 @@ export class Core {
     id: string,
     port: number,
   ): Promise<{ port: Duplex; done: () => void }> {
-    const { live, done } = this.sandboxes.use(principal, id);
+    const { live, done } = await this.sandboxes.use(principal, id);
     this.#recorder.did(principal, 'port.connect', id, { port });
     try {
       return { port: await live.guest.tcpConnect({ port }), done };
@@ -190,7 +206,7 @@ export class Core {
   }
 
   async metrics(principal: Principal, id: string): Promise<SandboxMetrics> {
-    const { live, row, done } = this.sandboxes.use(principal, id);
+    const { live, row, done } = await this.sandboxes.use(principal, id);
     try {
       const [outside, inside] = await Promise.all([this.#options.node.inspect(id), live.guest.metrics()]);
       return {

@@ -1,29 +1,17 @@
 /** Sandbox life: create, find, extend, end; and putting the rows right after a restart. */
 import { createHash } from 'node:crypto';
 import { CasemateError } from '../base/errors.ts';
-import { limits as bounds } from '../base/limits.ts';
+import { newId } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
 import type { GoneReason, LiveSandbox, SandboxNode } from '../node/types.ts';
-import type { SandboxLimits } from '../runtime/driver.ts';
 import type { EndReason, Page, PageRequest, SandboxFilter, SandboxRow, Store } from '../store/types.ts';
-import { confinedTo, needTenant, type Principal, sandboxFor } from './access.ts';
+import { confinedTo, needTenant, type Principal, sandboxFor, snapshotFor } from './access.ts';
 import type { Clock } from './clock.ts';
+import { type CreateRequest, draftCopy, draftRow, sorted } from './draft.ts';
+import { Pauses, withoutPause } from './pauses.ts';
 import { Reaper } from './reaper.ts';
 import type { Recorder } from './recorder.ts';
 import { advance, refusalOf } from './state.ts';
-
-export interface CreateRequest {
-  readonly template?: string;
-  readonly runtime?: string;
-  readonly timeoutMs?: number;
-  readonly idleTimeoutMs?: number;
-  readonly env?: Readonly<Record<string, string>>;
-  readonly metadata?: Readonly<Record<string, string>>;
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly limits?: Partial<SandboxLimits>;
-  readonly user?: string;
-  readonly hostname?: string;
-}
 
 export interface SandboxesOptions {
   readonly store: Store;
@@ -34,16 +22,20 @@ export interface SandboxesOptions {
 }
 
 const idempotencyKeptMs = 24 * 3_600_000;
+/** Of a source's host name in its fork's, which has 63 characters at most. */
+const hostnameCharactersKept = 56;
 
 export class Sandboxes {
   readonly #options: SandboxesOptions;
   readonly #reaper: Reaper;
+  readonly #pauses: Pauses;
   /** Creates under way, by tenant and Idempotency-Key: callers with the same key wait for the same answer. */
   readonly #creating = new Map<string, Promise<SandboxRow>>();
 
   constructor(options: SandboxesOptions) {
     this.#options = options;
-    this.#reaper = new Reaper(options.clock, (id, reason) => void this.#endById(id, reason));
+    this.#reaper = new Reaper(options.clock, (id, reason) => void this.#timeIsOver(id, reason));
+    this.#pauses = new Pauses({ ...options, reaper: this.#reaper });
     options.node.onGone((id, why) => this.#gone(id, why));
   }
 
@@ -52,19 +44,28 @@ export class Sandboxes {
     const { store, node, clock, log } = this.#options;
     const survivors = new Set(node.survivors());
     store.idempotency.sweep(new Date(clock.now() - idempotencyKeptMs).toISOString());
+    const onDisk = new Set(await node.snapshots());
+    const states = ['starting', 'running', 'pausing', 'paused', 'resuming', 'ending'] as const;
     let adopted = 0;
-    for (const row of store.sandboxes.inStates(['starting', 'running', 'paused', 'ending'])) {
+    for (const row of store.sandboxes.inStates(states)) {
       const survives = survivors.delete(row.id);
-      if (row.state === 'running' && survives && (await this.#adopt(row))) adopted += 1;
-      else await this.#finish(row, row.state === 'starting' ? 'failed' : (row.endReason ?? 'lost'));
+      if (row.state === 'starting') await this.#finish(row, 'failed');
+      else if (row.state === 'ending') await this.#finish(row, row.endReason ?? 'lost');
+      else if (survives && (await this.#adopt(row))) adopted += 1;
+      else if (row.pauseId !== undefined && onDisk.has(row.pauseId))
+        store.sandboxes.update({ ...row, state: 'paused' });
+      else await this.#finish(row, 'lost');
     }
     for (const id of survivors) await node.adoptIntoPool(id);
     log.info('adopted', { adopted, unclaimed: survivors.size });
   }
 
+  /** It runs, whatever a crash left in its row: a pause that was not finished, or a resume that was. */
   async #adopt(row: SandboxRow): Promise<boolean> {
     try {
       await this.#options.node.adopt(row.id);
+      if (row.state !== 'running')
+        this.#options.store.sandboxes.update({ ...withoutPause(row), state: 'running' });
       this.#reaper.watch(row.id, Date.parse(row.endsAt), row.idleTimeoutMs);
       return true;
     } catch (error) {
@@ -119,25 +120,46 @@ export class Sandboxes {
   }
 
   async #create(principal: Principal, request: CreateRequest): Promise<SandboxRow> {
-    const { store, node, clock, recorder } = this.#options;
-    const now = clock.now();
-    const draft = draftRow(principal, request, now);
+    const { store, node, clock } = this.#options;
+    const snapshot =
+      request.snapshot === undefined ? undefined : snapshotFor(store, principal, request.snapshot);
+    const draft = draftRow(principal, request, clock.now(), snapshot);
+    const bind = {
+      env: request.env ?? {},
+      user: draft.user,
+      ...(request.hostname === undefined ? {} : { hostname: request.hostname }),
+    };
+    const { template, runtime, limits } = draft;
+    return this.#begin(principal, draft, (onTaken) =>
+      snapshot === undefined
+        ? node.claim({ template, runtime, limits, bind, onTaken })
+        : node.restore({ snapshotId: snapshot.id, limits, bind, onTaken }),
+    );
+  }
+
+  /** A child of a fork: starts from what `source` was when `snapshotId` was taken, with a name of its own. */
+  createCopy(principal: Principal, source: SandboxRow, snapshotId: string): Promise<SandboxRow> {
+    const { node, clock } = this.#options;
+    const hostname = `${source.hostname.slice(0, hostnameCharactersKept)}-${newId(6)}`;
+    const draft = { ...draftCopy(source, clock.now()), hostname };
+    const bind = { env: {}, user: source.user, hostname };
+    return this.#begin(principal, draft, (onTaken) =>
+      node.restore({ snapshotId, limits: source.limits, bind, onTaken }),
+    );
+  }
+
+  async #begin(
+    principal: Principal,
+    draft: SandboxRow,
+    start: (onTaken: (id: string) => void) => Promise<LiveSandbox>,
+  ): Promise<SandboxRow> {
+    const { store, clock, recorder } = this.#options;
     let taken: SandboxRow | undefined;
     let live: LiveSandbox;
     try {
-      live = await node.claim({
-        template: draft.template,
-        runtime: draft.runtime,
-        limits: draft.limits,
-        bind: {
-          env: request.env ?? {},
-          user: draft.user,
-          ...(request.hostname === undefined ? {} : { hostname: request.hostname }),
-        },
-        onTaken: (id) => {
-          taken = { ...draft, id };
-          store.sandboxes.insert(taken);
-        },
+      live = await start((id) => {
+        taken = { ...draft, id };
+        store.sandboxes.insert(taken);
       });
     } catch (error) {
       if (taken !== undefined) await this.#finish(taken, 'failed');
@@ -149,14 +171,9 @@ export class Sandboxes {
     const running = advance(bound, 'running', new Date(clock.now()).toISOString());
     store.sandboxes.update(running);
     this.#reaper.watch(running.id, Date.parse(running.endsAt), running.idleTimeoutMs);
-    const { template, runtime, limits, source } = running;
-    recorder.did(principal, 'sandbox.create', running.id, {
-      template,
-      runtime,
-      limits,
-      source,
-      endsAt: running.endsAt,
-    });
+    const { template, runtime, limits, source, snapshotId, endsAt } = running;
+    const detail = { template, runtime, limits, source, snapshotId, endsAt };
+    recorder.did(principal, 'sandbox.create', running.id, detail);
     return running;
   }
 
@@ -172,9 +189,18 @@ export class Sandboxes {
     );
   }
 
-  /** The running sandbox behind an id, and what to call when this use of it is over. */
-  use(principal: Principal, id: string): { live: LiveSandbox; row: SandboxRow; done: () => void } {
-    const row = this.get(principal, id);
+  /**
+   * The running sandbox behind an id, and what to call when this use of it is over. One that is being paused, resumed or
+   * written down is waited for; a paused one is resumed where it was created so.
+   */
+  async use(
+    principal: Principal,
+    id: string,
+  ): Promise<{ live: LiveSandbox; row: SandboxRow; done: () => void }> {
+    this.get(principal, id);
+    await this.#pauses.settled(id);
+    let row = this.get(principal, id);
+    if (row.state === 'paused' && row.autoResume) row = await this.resume(principal, id);
     const refusal = refusalOf(row);
     if (refusal !== undefined) throw refusal;
     const used = this.#options.node.use(id);
@@ -204,6 +230,36 @@ export class Sandboxes {
     return changed;
   }
 
+  /** @throws CasemateError `conflict`, `unsupported` */
+  async pause(
+    principal: Principal,
+    id: string,
+    options: { readonly keepMemory: boolean },
+  ): Promise<SandboxRow> {
+    this.get(principal, id);
+    const row = await this.#pauses.pause(id, options);
+    this.#options.recorder.did(principal, 'sandbox.pause', id, options);
+    return row;
+  }
+
+  /** @throws CasemateError `conflict`, `snapshot_damaged`, `snapshot_mismatch`, `no_capacity`; it then stays paused. */
+  async resume(principal: Principal, id: string, timeoutMs?: number): Promise<SandboxRow> {
+    this.get(principal, id);
+    const row = await this.#pauses.resume(id, timeoutMs);
+    this.#options.recorder.did(principal, 'sandbox.resume', id, { endsAt: row.endsAt });
+    return row;
+  }
+
+  /** Does something to a running sandbox that no call may meet in the middle. */
+  alone<Result>(principal: Principal, id: string, work: () => Promise<Result>): Promise<Result> {
+    this.get(principal, id);
+    return this.#pauses.alone(id, () => {
+      const refusal = refusalOf(this.get(principal, id));
+      if (refusal !== undefined) throw refusal;
+      return work();
+    });
+  }
+
   /** Ends it; resolves when nothing of it is left. An ended one stays ended. */
   async kill(principal: Principal, id: string): Promise<void> {
     const row = this.get(principal, id);
@@ -212,10 +268,16 @@ export class Sandboxes {
     await this.#finish(row, 'killed');
   }
 
-  async #endById(id: string, reason: EndReason): Promise<void> {
+  /** Pauses it where it was created so; ends it otherwise, and where it cannot be paused. */
+  async #timeIsOver(id: string, reason: EndReason): Promise<void> {
     const row = this.#options.store.sandboxes.find(id);
-    if (row !== undefined)
-      await this.#finish(row, reason).catch((error: unknown) => this.#unfinished(id, error));
+    if (row === undefined) return;
+    try {
+      if (row.onTimeout === 'pause') return void (await this.#pauses.pause(id, { keepMemory: true }));
+    } catch (error) {
+      this.#options.log.warn('not_paused', { id, reason: String(error) });
+    }
+    await this.#finish(row, reason).catch((error: unknown) => this.#unfinished(id, error));
   }
 
   #unfinished(id: string, error: unknown): void {
@@ -232,7 +294,10 @@ export class Sandboxes {
       current = advance(current, 'ending', new Date(clock.now()).toISOString(), reason);
       store.sandboxes.update(current);
     }
+    await this.#pauses.settled(row.id);
     await node.destroy(row.id);
+    const { pauseId } = store.sandboxes.find(row.id) ?? row;
+    if (pauseId !== undefined) await node.removeSnapshot(pauseId);
     this.#ended(row.id, reason);
   }
 
@@ -268,35 +333,4 @@ function reasonOf({ oomKills, pidLimitHits, protocolError }: GoneReason): EndRea
   if (oomKills > 0) return 'memory_limit';
   if (pidLimitHits > 0) return 'process_limit';
   return protocolError === undefined ? 'exited' : 'protocol';
-}
-
-function draftRow(principal: Principal, request: CreateRequest, nowMs: number): SandboxRow {
-  return {
-    id: '',
-    tenantId: principal.tenantId,
-    template: request.template ?? 'base',
-    runtime: request.runtime ?? 'gvisor',
-    isolation: '',
-    state: 'starting',
-    createdAt: new Date(nowMs).toISOString(),
-    endsAt: new Date(nowMs + (request.timeoutMs ?? bounds.sandboxTimeoutMsDefault)).toISOString(),
-    ...(request.idleTimeoutMs === undefined ? {} : { idleTimeoutMs: request.idleTimeoutMs }),
-    metadata: request.metadata ?? {},
-    labels: request.labels ?? {},
-    limits: {
-      cpus: request.limits?.cpus ?? bounds.sandboxCpusDefault,
-      memoryMib: request.limits?.memoryMib ?? bounds.sandboxMemoryMibDefault,
-      diskMib: request.limits?.diskMib ?? bounds.sandboxDiskMibDefault,
-      pids: request.limits?.pids ?? bounds.sandboxPidsDefault,
-    },
-    user: request.user ?? 'user',
-    hostname: request.hostname ?? 'sandbox',
-  };
-}
-
-/** The same request in another order of fields is the same request. */
-function sorted(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(entries.map(([name, inner]) => [name, sorted(inner)]));
 }

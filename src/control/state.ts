@@ -3,13 +3,16 @@ import { CasemateError } from '../base/errors.ts';
 import type { EndReason, SandboxRow, SandboxState } from '../store/types.ts';
 
 /**
- * starting: the row is there, the sandbox is being claimed or made. running: it answers. paused: it costs disk only.
- * ending: it is being destroyed. ended: nothing of it is left but this record.
+ * starting: the row is there, the sandbox is being claimed or made. running: it answers. pausing and resuming: it is being
+ * written to disk, or read from there. paused: it costs disk only. ending: it is being destroyed. ended: nothing of it is
+ * left but this record.
  */
 export const transitions: Readonly<Record<SandboxState, readonly SandboxState[]>> = {
   starting: ['running', 'ending'],
-  running: ['paused', 'ending'],
-  paused: ['running', 'ending'],
+  running: ['pausing', 'ending'],
+  pausing: ['paused', 'running', 'ending'],
+  paused: ['resuming', 'ending'],
+  resuming: ['running', 'paused', 'ending'],
   ending: ['ended'],
   ended: [],
 };
@@ -40,6 +43,8 @@ export function refusalOf(row: SandboxRow): CasemateError | undefined {
         `Sandbox ${row.id} has ended (${row.endReason ?? 'ending'}).`,
       );
     default:
-      return new CasemateError('conflict', `Sandbox ${row.id} is ${row.state}.`);
+      return new CasemateError('conflict', `Sandbox ${row.id} is ${row.state}.`, {
+        hint: 'Resume a paused sandbox first, or create it with autoResume.',
+      });
   }
 }

@@ -1,4 +1,5 @@
 /** The sandboxes of this host as the server sees them: pools, claims, adoption; the root process does the work. */
+import { randomBytes } from 'node:crypto';
 import { CasemateError } from '../base/errors.ts';
 import { limits as bounds } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
@@ -16,6 +17,7 @@ import type {
   GoneReason,
   LiveSandbox,
   PoolStatus,
+  RestoreRequest,
   RuntimeInfo,
   SandboxNode,
   TemplateInfo,
@@ -41,6 +43,8 @@ export interface HostNodeOptions {
 export class HostNode implements SandboxNode {
   readonly #options: HostNodeOptions;
   readonly #live = new Map<string, LiveSandbox>();
+  /** What the root process said of each that was connected to. */
+  readonly #instances = new Map<string, RootInstance>();
   readonly #pools = new Map<string, Pool>();
   readonly #survivors = new Map<string, RootInstance>();
   readonly #goneListeners: ((id: string, why: GoneReason) => void)[] = [];
@@ -86,11 +90,22 @@ export class HostNode implements SandboxNode {
 
   async claim(request: ClaimRequest): Promise<LiveSandbox> {
     const sandbox = await this.#take(request);
+    return this.#own(sandbox, request, async () => {
+      await Promise.all([this.#bind(sandbox, request), this.#lateLimits(sandbox, request.limits)]);
+    });
+  }
+
+  /** From here on it is somebody's; whatever fails now ends it. */
+  async #own(
+    sandbox: LiveSandbox,
+    { onTaken }: { onTaken(id: string): void },
+    attach: () => Promise<void>,
+  ): Promise<LiveSandbox> {
     const done = sandbox.rest.use();
     this.#watch(sandbox);
     try {
-      request.onTaken(sandbox.id);
-      await Promise.all([this.#bind(sandbox, request), this.#lateLimits(sandbox, request.limits)]);
+      onTaken(sandbox.id);
+      await attach();
       return sandbox;
     } catch (error) {
       await this.destroy(sandbox.id);
@@ -102,9 +117,79 @@ export class HostNode implements SandboxNode {
 
   async #take(request: ClaimRequest): Promise<LiveSandbox> {
     admit(hostRoom(this.#options.diskProbeDir), this.#starting);
-    const warm = this.#pools.get(poolKey(request.template, request.runtime))?.take();
+    // A disk grows only where the kernel lets this root do it (in containers it may not): then a bigger one is made anew.
+    const fits = request.limits.diskMib <= defaultLimits.diskMib;
+    const warm = fits ? this.#pools.get(poolKey(request.template, request.runtime))?.take() : undefined;
     if (warm !== undefined) return warm;
     return this.#make(request.template, request.runtime, request.limits, 'cold');
+  }
+
+  async restore(request: RestoreRequest): Promise<LiveSandbox> {
+    const { snapshotId, id } = request;
+    const source = id === undefined ? 'cold' : 'warm'; // limits of a new one may differ from the snapshot's
+    const instance = await this.#admitted(() =>
+      this.#options.root.call('restore', { snapshotId, ...(id === undefined ? {} : { id }) }),
+    );
+    const sandbox = await this.#connectOrDestroy(instance, source);
+    return this.#own(sandbox, request, async () => {
+      if (!sameLimits(request.limits, instance.limits)) {
+        await this.#options.root.call('setLimits', { id: sandbox.id, limits: request.limits });
+      }
+      await this.#renew(sandbox, request.bind, id === undefined);
+    });
+  }
+
+  async snapshot(
+    id: string,
+    snapshotId: string,
+    options: { readonly keepRunning: boolean; readonly transient: boolean },
+  ): Promise<number> {
+    const sandbox = this.#live.get(id);
+    const instance = this.#instances.get(id);
+    if (sandbox === undefined || instance === undefined) {
+      throw new CasemateError('sandbox_ended', `Sandbox ${id} has just ended.`);
+    }
+    // From here on the end of its stream is our doing.
+    this.#live.delete(id);
+    sandbox.rest.end();
+    sandbox.guest.close();
+    try {
+      const written = await this.#options.root.call('snapshot', { id, snapshotId, ...options });
+      if (options.keepRunning) await this.#takeBack(written.restarted ?? instance, sandbox);
+      return written.bytes;
+    } catch (error) {
+      await this.#takeBack(instance, sandbox).catch(() => this.#lost(id));
+      throw error;
+    }
+  }
+
+  /** Speaks to it again. It is the same sandbox; only its clock and its randomness may stand where they stood. */
+  async #takeBack(instance: RootInstance, before: LiveSandbox): Promise<void> {
+    const sandbox = await this.#connect(instance, before.source);
+    await sandbox.guest.bind({ clockUnixMs: Date.now(), entropyBase64: freshEntropy() });
+    this.#watch(sandbox);
+    sandbox.rest.use()();
+  }
+
+  snapshots(): Promise<readonly string[]> {
+    return this.#options.root.call('snapshots', {});
+  }
+
+  async removeSnapshot(snapshotId: string): Promise<void> {
+    await this.#options.root.call('removeSnapshot', { snapshotId });
+  }
+
+  /** A copy must not be its source: before anything of a user runs, all that has to be its own is made anew. */
+  #renew(sandbox: LiveSandbox, bind: ClaimRequest['bind'], isCopy: boolean): Promise<void> {
+    return sandbox.guest.bind({
+      env: bind.env,
+      restored: true,
+      clockUnixMs: Date.now(),
+      entropyBase64: freshEntropy(),
+      ...(bind.user === undefined ? {} : { user: bind.user }),
+      ...(bind.hostname === undefined ? {} : { hostname: bind.hostname }),
+      ...(isCopy ? { machineId: newMachineId() } : {}),
+    });
   }
 
   /** Late binding: what differs between two users of a template reaches the running sandbox here. */
@@ -118,8 +203,7 @@ export class HostNode implements SandboxNode {
   }
 
   async #lateLimits(sandbox: LiveSandbox, limits: SandboxLimits): Promise<void> {
-    const fields = ['cpus', 'memoryMib', 'diskMib', 'pids'] as const;
-    if (sandbox.source === 'cold' || fields.every((field) => limits[field] === defaultLimits[field])) return;
+    if (sandbox.source === 'cold' || sameLimits(limits, defaultLimits)) return;
     await this.#options.root.call('setLimits', { id: sandbox.id, limits });
   }
 
@@ -141,18 +225,31 @@ export class HostNode implements SandboxNode {
     limits: SandboxLimits,
     source: 'warm' | 'cold',
   ): Promise<LiveSandbox> {
+    const instance = await this.#admitted(() =>
+      this.#options.root.call('create', { template, runtime, limits }),
+    );
+    const sandbox = await this.#connectOrDestroy(instance, source);
+    await sandbox.guest.bind({ machineId: newMachineId() });
+    return sandbox;
+  }
+
+  /** Admits one more and counts it until it has taken its memory. @throws CasemateError `no_capacity` */
+  async #admitted(start: () => Promise<RootInstance>): Promise<RootInstance> {
     admit(hostRoom(this.#options.diskProbeDir), this.#starting);
     this.#starting += 1;
     try {
-      const instance = await this.#options.root.call('create', { template, runtime, limits });
-      try {
-        return await this.#connect(instance, source);
-      } catch (error) {
-        await this.destroy(instance.id);
-        throw error;
-      }
+      return await start();
     } finally {
       this.#starting -= 1;
+    }
+  }
+
+  async #connectOrDestroy(instance: RootInstance, source: 'warm' | 'cold'): Promise<LiveSandbox> {
+    try {
+      return await this.#connect(instance, source);
+    } catch (error) {
+      await this.destroy(instance.id);
+      throw error;
     }
   }
 
@@ -161,6 +258,7 @@ export class HostNode implements SandboxNode {
     wake(freezer);
     const [isolation, bytes] = await Promise.all([this.#isolationOf(runtime), openAgentStream(stream)]);
     const guest = await GuestClient.attach(bytes);
+    this.#instances.set(id, instance);
     const countProcesses = async (): Promise<number> => (await guest.metrics()).processes;
     return { id, template, runtime, isolation, source, guest, rest: new Rest({ freezer, countProcesses }) };
   }
@@ -178,18 +276,25 @@ export class HostNode implements SandboxNode {
     this.#live.set(sandbox.id, sandbox);
     void sandbox.guest.closed.then(async (violation) => {
       sandbox.rest.end();
-      if (this.#stopped || !this.#live.delete(sandbox.id)) return; // destroyed on request
-      const last = await this.#destroyOnHost(sandbox.id);
-      const why: GoneReason = {
-        oomKills: last?.oomKills ?? 0,
-        pidLimitHits: last?.pidLimitHits ?? 0,
-        ...(violation === undefined ? {} : { protocolError: violation.message }),
-      };
-      for (const listener of this.#goneListeners) listener(sandbox.id, why);
+      if (this.#stopped || this.#live.get(sandbox.id) !== sandbox) return; // destroyed or written down on request
+      this.#live.delete(sandbox.id);
+      await this.#lost(sandbox.id, violation);
     });
   }
 
+  /** It is gone by itself: the rest of it is destroyed, and whoever owns it is told. */
+  async #lost(id: string, violation?: CasemateError): Promise<void> {
+    const last = await this.#destroyOnHost(id);
+    const why: GoneReason = {
+      oomKills: last?.oomKills ?? 0,
+      pidLimitHits: last?.pidLimitHits ?? 0,
+      ...(violation === undefined ? {} : { protocolError: violation.message }),
+    };
+    for (const listener of this.#goneListeners) listener(id, why);
+  }
+
   async #destroyOnHost(id: string): Promise<Inspection | undefined> {
+    this.#instances.delete(id);
     try {
       return await this.#options.root.call('destroy', { id });
     } catch (error) {
@@ -206,6 +311,7 @@ export class HostNode implements SandboxNode {
   async destroy(id: string): Promise<void> {
     const sandbox = this.#live.get(id);
     this.#live.delete(id);
+    this.#instances.delete(id);
     this.#survivors.delete(id);
     sandbox?.rest.end();
     sandbox?.guest.close();
@@ -272,6 +378,21 @@ export class HostNode implements SandboxNode {
     }
     this.#live.clear();
   }
+}
+
+const entropyBytes = 64;
+
+function freshEntropy(): string {
+  return randomBytes(entropyBytes).toString('base64');
+}
+
+function newMachineId(): string {
+  return randomBytes(16).toString('hex');
+}
+
+function sameLimits(one: SandboxLimits, other: SandboxLimits): boolean {
+  const fields = ['cpus', 'memoryMib', 'diskMib', 'pids'] as const;
+  return fields.every((field) => one[field] === other[field]);
 }
 
 function poolKey(template: string, runtime: string): string {

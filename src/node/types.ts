@@ -19,6 +19,17 @@ export interface ClaimRequest {
   onTaken(id: string): void;
 }
 
+/** Starts a sandbox from a snapshot. */
+export interface RestoreRequest {
+  readonly snapshotId: string;
+  /** The sandbox that it is again; a new one otherwise. */
+  readonly id?: string;
+  readonly bind: ClaimRequest['bind'];
+  readonly limits: SandboxLimits;
+  /** As in `ClaimRequest`. */
+  onTaken(id: string): void;
+}
+
 export interface LiveSandbox {
   readonly id: string;
   readonly template: string;
@@ -87,6 +98,24 @@ export interface SandboxNode {
   claim(request: ClaimRequest): Promise<LiveSandbox>;
   /** The running sandbox behind an id, awake until `done` is called; undefined when it has ended. */
   use(id: string): { readonly live: LiveSandbox; readonly done: () => void } | undefined;
+  /**
+   * Writes a running sandbox down as a snapshot. With `keepRunning` it goes on afterwards; programs in it go on, attached
+   * readers of their output are let go. Without, nothing of it is left on the host.
+   * @param options.transient the files serve `restore` until `removeSnapshot` only, and no restart.
+   * @returns bytes on disk.
+   * @throws CasemateError `unsupported`; the sandbox then goes on as before.
+   */
+  snapshot(
+    id: string,
+    snapshotId: string,
+    options: { readonly keepRunning: boolean; readonly transient: boolean },
+  ): Promise<number>;
+  /** @throws CasemateError `not_found`, `snapshot_damaged`, `snapshot_mismatch`, `no_capacity` */
+  restore(request: RestoreRequest): Promise<LiveSandbox>;
+  /** Ids of snapshots whose files are on this host. */
+  snapshots(): Promise<readonly string[]>;
+  /** Idempotent; files that running sandboxes need stay until those have ended. */
+  removeSnapshot(snapshotId: string): Promise<void>;
   /** Idempotent; resolves when nothing of it is left on the host. */
   destroy(id: string): Promise<void>;
   inspect(id: string): Promise<Inspection>;

@@ -128,7 +128,7 @@ export class Instances {
     await this.#startTurn();
     let id = more.id;
     try {
-      const ahead = id === undefined ? this.#takeSlot(runtime) : undefined;
+      const ahead = id === undefined ? this.#takeSlot(runtime, limits) : undefined;
       const slot = ahead ?? (await this.#stage(runtime, limits, id));
       id = slot.id;
       const entry: JournalEntry = {
@@ -223,8 +223,11 @@ export class Instances {
     this.#scheduleSlots();
   }
 
-  #takeSlot(runtime: string): JournalEntry | undefined {
-    const index = this.#slots.findIndex((slot) => slot.runtime === runtime);
+  /** One whose disk is big enough: a bigger one is staged for itself, because not every host lets a disk grow. */
+  #takeSlot(runtime: string, { diskMib }: SandboxLimits): JournalEntry | undefined {
+    const index = this.#slots.findIndex(
+      (slot) => slot.runtime === runtime && diskMib <= slot.stagedLimits.diskMib,
+    );
     return index < 0 ? undefined : this.#slots.splice(index, 1)[0];
   }
 

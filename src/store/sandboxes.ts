@@ -3,6 +3,16 @@ import type { DatabaseSync } from 'node:sqlite';
 import { decodeCursor, encodeCursor } from './cursor.ts';
 import type { SandboxFilter, SandboxRow, SandboxState, SandboxStore } from './types.ts';
 
+/** What a list shows unless it is asked for others. */
+const liveStates: readonly SandboxState[] = [
+  'starting',
+  'running',
+  'pausing',
+  'paused',
+  'resuming',
+  'ending',
+];
+
 export function sandboxStore(database: DatabaseSync): SandboxStore {
   const insert = database.prepare(
     'INSERT INTO sandboxes (id, tenant_id, workspace_id, function_id, state, created_at, record) VALUES (?, ?, ?, ?, ?, ?, ?)',
@@ -54,7 +64,7 @@ export function sandboxStore(database: DatabaseSync): SandboxStore {
 function conditions(filter: SandboxFilter): { where: string[]; values: (string | number)[] } {
   const where = ['tenant_id = ?'];
   const values: (string | number)[] = [filter.tenantId];
-  const states: readonly SandboxState[] = filter.states ?? ['starting', 'running', 'paused', 'ending'];
+  const states: readonly SandboxState[] = filter.states ?? liveStates;
   where.push(`state IN (${states.map(() => '?').join(', ')})`);
   values.push(...states);
   if (filter.id !== undefined) {

@@ -6,6 +6,7 @@ import { idempotencyStore } from './idempotency.ts';
 import { keyStore, tenantStore } from './keys.ts';
 import { poolStore } from './pools.ts';
 import { sandboxStore } from './sandboxes.ts';
+import { snapshotStore } from './snapshots.ts';
 import type { Store } from './types.ts';
 
 const migrationsFolder = new URL('./migrations/', import.meta.url);
@@ -37,6 +38,7 @@ export function openStore(path: string): Store {
     idempotency: idempotencyStore(database),
     audit: auditStore(database),
     pools: poolStore(database),
+    snapshots: snapshotStore(database),
     close: () => database.close(),
   };
 }

@@ -9,7 +9,7 @@ export interface KeyRow {
   readonly createdAt: string;
 }
 
-export type SandboxState = 'starting' | 'running' | 'paused' | 'ending' | 'ended';
+export type SandboxState = 'starting' | 'running' | 'pausing' | 'paused' | 'resuming' | 'ending' | 'ended';
 
 export type EndReason =
   | 'killed'
@@ -37,6 +37,17 @@ export interface SandboxRow {
   readonly endsAt: string;
   readonly endedAt?: string;
   readonly idleTimeoutMs?: number;
+  /** The time limit as it was asked for; a resumed sandbox gets it anew. */
+  readonly timeoutMs: number;
+  /** What the time limit and idleness do. */
+  readonly onTimeout: 'kill' | 'pause';
+  /** Whether a call to a paused sandbox resumes it. */
+  readonly autoResume: boolean;
+  /** The named snapshot that it was started from. */
+  readonly snapshotId?: string;
+  /** Where a paused one lies. */
+  readonly pauseId?: string;
+  readonly pausedAt?: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
   readonly limits: {
@@ -48,6 +59,36 @@ export interface SandboxRow {
   readonly user: string;
   readonly hostname: string;
   readonly source?: 'warm' | 'cold';
+}
+
+export interface SnapshotRow {
+  readonly id: string;
+  readonly tenantId: string;
+  /** Unique in its tenant. */
+  readonly name?: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAt: string;
+  readonly expiresAt?: string;
+  /** The sandbox that it was taken of, and the snapshot that this one had been started from. */
+  readonly sandboxId: string;
+  readonly parentId?: string;
+  readonly template: string;
+  readonly runtime: string;
+  readonly limits: SandboxRow['limits'];
+  readonly user: string;
+  readonly bytes: number;
+}
+
+export interface SnapshotStore {
+  insert(row: SnapshotRow): void;
+  find(id: string): SnapshotRow | undefined;
+  findByName(tenantId: string, name: string): SnapshotRow | undefined;
+  list(tenantId: string, page: PageRequest): Page<SnapshotRow>;
+  /** Those whose time was over at `before`. */
+  expired(before: string): readonly SnapshotRow[];
+  /** Ids of all tenants'. */
+  ids(): readonly string[];
+  remove(id: string): void;
 }
 
 export interface SandboxFilter {
@@ -148,5 +189,6 @@ export interface Store {
   readonly idempotency: IdempotencyStore;
   readonly audit: AuditStore;
   readonly pools: PoolStore;
+  readonly snapshots: SnapshotStore;
   close(): void;
 }

@@ -8,6 +8,7 @@ import type {
   Page,
   PoolInfo,
   RuntimeInfo,
+  SnapshotInfo,
   TemplateInfo,
 } from './types.ts';
 
@@ -56,6 +57,27 @@ export class Casemate {
     /** How many warm sandboxes are kept. */
     set: (template: string, options: { size: number; runtime?: string }): Promise<PoolInfo> =>
       this.#transport.json('PUT', `/v1/pools/${encodeURIComponent(template)}`, { json: options }),
+  };
+
+  readonly snapshots = {
+    /** All of them, page after page, newest first. */
+    list: async (): Promise<SnapshotInfo[]> => {
+      const all: SnapshotInfo[] = [];
+      let cursor: string | undefined;
+      do {
+        const page: Page<SnapshotInfo> = await this.#transport.json('GET', '/v1/snapshots', {
+          query: { cursor },
+        });
+        all.push(...page.items);
+        cursor = page.nextCursor;
+      } while (cursor !== undefined);
+      return all;
+    },
+    get: (idOrName: string): Promise<SnapshotInfo> =>
+      this.#transport.json('GET', `/v1/snapshots/${encodeURIComponent(idOrName)}`),
+    /** Sandboxes that were started from it go on. */
+    remove: (idOrName: string): Promise<void> =>
+      this.#transport.done('DELETE', `/v1/snapshots/${encodeURIComponent(idOrName)}`),
   };
 
   readonly keys = {

@@ -1,10 +1,19 @@
 /** A sandbox: run programs in it, move files, open ports, end it. */
+import { type CasemateError, errorFromWire } from './errors.ts';
 import { type ExecResult, runToEnd, startUnlessAborted } from './exec.ts';
 import { Files } from './files.ts';
 import { Ports } from './ports.ts';
 import { SandboxProcess } from './process.ts';
 import { type ConnectionOptions, Transport } from './transport.ts';
-import type { Page, ProcessInfo, SandboxInfo, SandboxLimits, SandboxMetrics, SandboxState } from './types.ts';
+import type {
+  Page,
+  ProcessInfo,
+  SandboxInfo,
+  SandboxLimits,
+  SandboxMetrics,
+  SandboxState,
+  SnapshotInfo,
+} from './types.ts';
 import type { Bytes } from './upload.ts';
 
 export interface CreateOptions extends ConnectionOptions {
@@ -12,6 +21,12 @@ export interface CreateOptions extends ConnectionOptions {
   readonly template?: string;
   /** `gvisor` by default. A weaker one is never chosen instead. */
   readonly runtime?: string;
+  /** Starts from this snapshot (id or name) instead of a template; leave template and runtime out. */
+  readonly snapshot?: string;
+  /** What the time limit and idleness do; `kill` by default. */
+  readonly onTimeout?: 'kill' | 'pause';
+  /** A call to the sandbox while it is paused resumes it. */
+  readonly autoResume?: boolean;
   /** The sandbox ends after this many milliseconds; 5 minutes by default. */
   readonly timeoutMs?: number;
   /** The sandbox ends after this many milliseconds without use. */
@@ -72,6 +87,11 @@ export interface PtyOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly user?: string;
   readonly signal?: AbortSignal;
+}
+
+interface ForkedChild {
+  readonly sandbox?: SandboxInfo;
+  readonly error?: unknown;
 }
 
 const streamType = 'application/vnd.casemate.exec-stream';
@@ -211,6 +231,45 @@ export class Sandbox implements AsyncDisposable {
   async ping(): Promise<number> {
     const answer = await this.#transport.json<{ agentRoundTripMs: number }>('POST', `${this.#path}/ping`);
     return answer.agentRoundTripMs;
+  }
+
+  /**
+   * Writes it to disk, programs and all; it costs nothing else until it is resumed, and survives restarts.
+   * @param options.keepMemory false ends every program first and keeps files only.
+   */
+  async pause(options: { keepMemory?: boolean } = {}): Promise<SandboxInfo> {
+    return this.#transport.json('POST', `${this.#path}/pause`, { json: options });
+  }
+
+  /** Lets it go on where it stood. @throws CasemateError `snapshot_damaged`, `snapshot_mismatch`, `no_capacity` */
+  async resume(options: { timeoutMs?: number } = {}): Promise<SandboxInfo> {
+    return this.#transport.json('POST', `${this.#path}/resume`, { json: options });
+  }
+
+  /**
+   * Takes a snapshot; the sandbox goes on.
+   * @example
+   * const { id } = await sbx.snapshot({ name: 'after-install' })
+   * await using other = await Sandbox.create({ snapshot: 'after-install' })
+   */
+  async snapshot(
+    options: { name?: string; labels?: Readonly<Record<string, string>>; retentionMs?: number } = {},
+  ): Promise<SnapshotInfo> {
+    return this.#transport.json('POST', `${this.#path}/snapshots`, { json: options });
+  }
+
+  /** Starts children from what it is now; it goes on. A child that fails is an error in its place. */
+  async fork(count: number): Promise<(Sandbox | CasemateError)[]> {
+    const { children } = await this.#transport.json<{ children: ForkedChild[] }>(
+      'POST',
+      `${this.#path}/fork`,
+      {
+        json: { count },
+      },
+    );
+    return children.map((child) =>
+      child.sandbox === undefined ? errorFromWire(child) : new Sandbox(this.#transport, child.sandbox.id),
+    );
   }
 
   /** Ends it; nothing of it is left when this resolves. Killing twice is fine. */

@@ -1,6 +1,6 @@
 /** What the API answers. */
 
-export type SandboxState = 'starting' | 'running' | 'paused' | 'ending' | 'ended';
+export type SandboxState = 'starting' | 'running' | 'pausing' | 'paused' | 'resuming' | 'ending' | 'ended';
 
 /** Limits of a sandbox. */
 export interface SandboxLimits {
@@ -27,12 +27,36 @@ export interface SandboxInfo {
   readonly endsAt: string;
   readonly endedAt?: string;
   readonly idleTimeoutMs?: number;
+  /** The time limit as it was asked for; a resumed sandbox gets it anew. */
+  readonly timeoutMs: number;
+  readonly onTimeout: 'kill' | 'pause';
+  readonly autoResume: boolean;
+  readonly pausedAt?: string;
+  /** The snapshot that it was started from. */
+  readonly snapshotId?: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
   readonly limits: SandboxLimits;
   readonly user: string;
   readonly hostname: string;
   readonly source?: 'warm' | 'cold';
+}
+
+/** What any number of sandboxes can start from. */
+export interface SnapshotInfo {
+  readonly id: string;
+  readonly name?: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAt: string;
+  readonly expiresAt?: string;
+  /** The sandbox that it was taken of, and the snapshot that this one had been started from. */
+  readonly sandboxId: string;
+  readonly parentId?: string;
+  readonly template: string;
+  readonly runtime: string;
+  readonly limits: SandboxLimits;
+  readonly user: string;
+  readonly bytes: number;
 }
 
 export interface SandboxMetrics {

@@ -19,9 +19,10 @@ import { Listener } from './listener.ts';
 import { apiVersion, openApiDocument } from './openapi.ts';
 import { isSchema, type Route } from './route.ts';
 import { sandboxRoutes } from './sandboxRoutes.ts';
+import { snapshotRoutes } from './snapshotRoutes.ts';
 import { serveTunnels } from './tunnel.ts';
 
-export const routes: readonly Route[] = [...sandboxRoutes, ...fileRoutes, ...hostRoutes];
+export const routes: readonly Route[] = [...sandboxRoutes, ...snapshotRoutes, ...fileRoutes, ...hostRoutes];
 
 const closeGraceMs = 2000;
 const nothing = { type: 'object', additionalProperties: false };

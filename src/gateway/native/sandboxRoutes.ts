@@ -27,7 +27,15 @@ async function createSandbox(call: Call): Promise<unknown> {
   return sandboxView(await call.core.sandboxes.create(call.principal, body, key));
 }
 
-const states: readonly SandboxState[] = ['starting', 'running', 'paused', 'ending', 'ended'];
+const states: readonly SandboxState[] = [
+  'starting',
+  'running',
+  'pausing',
+  'paused',
+  'resuming',
+  'ending',
+  'ended',
+];
 
 function listSandboxes({ core, principal, query }: Call): Promise<unknown> {
   const { state, metadata, label, limit, cursor } = query as Static<typeof api.ListSandboxes>;

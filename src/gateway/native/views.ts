@@ -2,11 +2,21 @@
 import type { Static } from '@sinclair/typebox';
 import type * as api from '../../../schema/api.ts';
 import type { FileEntry, GuestExec } from '../../guest/types.ts';
-import type { KeyRow, SandboxRow } from '../../store/types.ts';
+import type { KeyRow, SandboxRow, SnapshotRow } from '../../store/types.ts';
 
-/** Without the tenant and the scopes: a client sees only its own. */
+/** Without the tenant, the scopes, and where a paused one lies: a client sees only its own. */
 export function sandboxView(row: SandboxRow): Static<typeof api.Sandbox> {
-  const { tenantId: _tenant, workspaceId: _workspace, functionId: _function, ...shown } = row;
+  const {
+    tenantId: _tenant,
+    workspaceId: _workspace,
+    functionId: _function,
+    pauseId: _pause,
+    ...shown
+  } = row;
+  return shown;
+}
+
+export function snapshotView({ tenantId: _tenant, ...shown }: SnapshotRow): Static<typeof api.Snapshot> {
   return shown;
 }
 

@@ -1,0 +1,88 @@
+/** What a create request asks for, and the row that a sandbox begins with. */
+import { CasemateError } from '../base/errors.ts';
+import { limits as bounds } from '../base/limits.ts';
+import type { SandboxLimits } from '../runtime/driver.ts';
+import type { SandboxRow, SnapshotRow } from '../store/types.ts';
+import type { Principal } from './access.ts';
+
+export interface CreateRequest {
+  readonly template?: string;
+  readonly runtime?: string;
+  /** Starts from this snapshot (id or name) instead of a template; runtime and template are the snapshot's. */
+  readonly snapshot?: string;
+  readonly timeoutMs?: number;
+  readonly idleTimeoutMs?: number;
+  readonly onTimeout?: 'kill' | 'pause';
+  readonly autoResume?: boolean;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly limits?: Partial<SandboxLimits>;
+  readonly user?: string;
+  readonly hostname?: string;
+}
+
+const defaultLimits: SandboxLimits = {
+  cpus: bounds.sandboxCpusDefault,
+  memoryMib: bounds.sandboxMemoryMibDefault,
+  diskMib: bounds.sandboxDiskMibDefault,
+  pids: bounds.sandboxPidsDefault,
+};
+
+/** @throws CasemateError `invalid_request` where a snapshot and something else than its own is asked for. */
+export function draftRow(
+  principal: Principal,
+  request: CreateRequest,
+  nowMs: number,
+  snapshot?: SnapshotRow,
+): SandboxRow {
+  const timeoutMs = request.timeoutMs ?? bounds.sandboxTimeoutMsDefault;
+  const template = request.template ?? snapshot?.template ?? 'base';
+  const runtime = request.runtime ?? snapshot?.runtime ?? 'gvisor';
+  if (snapshot !== undefined && (template !== snapshot.template || runtime !== snapshot.runtime)) {
+    throw new CasemateError(
+      'invalid_request',
+      `That snapshot is of template ${snapshot.template} on ${snapshot.runtime}: leave both out.`,
+    );
+  }
+  return {
+    id: '',
+    tenantId: principal.tenantId,
+    template,
+    runtime,
+    isolation: '',
+    state: 'starting',
+    createdAt: new Date(nowMs).toISOString(),
+    endsAt: new Date(nowMs + timeoutMs).toISOString(),
+    timeoutMs,
+    ...(request.idleTimeoutMs === undefined ? {} : { idleTimeoutMs: request.idleTimeoutMs }),
+    onTimeout: request.onTimeout ?? 'kill',
+    autoResume: request.autoResume ?? false,
+    metadata: request.metadata ?? {},
+    labels: request.labels ?? {},
+    limits: { ...defaultLimits, ...snapshot?.limits, ...request.limits },
+    ...(snapshot === undefined ? {} : { snapshotId: snapshot.id }),
+    user: request.user ?? snapshot?.user ?? 'user',
+    hostname: request.hostname ?? 'sandbox',
+  };
+}
+
+/** What a fork of `source` begins with: the same, with a time limit of its own from now. */
+export function draftCopy(source: SandboxRow, nowMs: number): SandboxRow {
+  const { startedAt: _startedAt, source: _source, pausedAt: _pausedAt, pauseId: _pauseId, ...same } = source;
+  return {
+    ...same,
+    id: '',
+    isolation: '',
+    state: 'starting',
+    createdAt: new Date(nowMs).toISOString(),
+    endsAt: new Date(nowMs + source.timeoutMs).toISOString(),
+  };
+}
+
+/** The same request in another order of fields is the same request. */
+export function sorted(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([name, inner]) => [name, sorted(inner)]));
+}

@@ -1,0 +1,124 @@
+/** Pause and resume: a sandbox that is written to disk, costs nothing else, and is the same sandbox afterwards. */
+import { CasemateError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
+import type { SandboxNode } from '../node/types.ts';
+import type { SandboxRow, Store } from '../store/types.ts';
+import type { Clock } from './clock.ts';
+import type { Reaper } from './reaper.ts';
+import { advance } from './state.ts';
+
+export interface PausesOptions {
+  readonly store: Store;
+  readonly node: SandboxNode;
+  readonly clock: Clock;
+  readonly reaper: Reaper;
+}
+
+export class Pauses {
+  readonly #options: PausesOptions;
+  /** Pauses, resumes and snapshots under way, by sandbox: one at a time, and calls wait for their end. */
+  readonly #changing = new Map<string, Promise<unknown>>();
+
+  constructor(options: PausesOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when nothing of this kind is under way for the sandbox; with what it came to all the same. */
+  async settled(id: string): Promise<void> {
+    for (let work = this.#changing.get(id); work !== undefined; work = this.#changing.get(id)) {
+      await work.catch(() => {});
+    }
+  }
+
+  /** Runs `work` when the sandbox is free for it. */
+  async alone<Result>(id: string, work: () => Promise<Result>): Promise<Result> {
+    await this.settled(id);
+    const running = work();
+    this.#changing.set(id, running);
+    try {
+      return await running;
+    } finally {
+      this.#changing.delete(id);
+    }
+  }
+
+  /**
+   * @param keepMemory false ends every program first: only files are there afterwards.
+   * @throws CasemateError `conflict` unless it runs, `unsupported` where its runtime takes no snapshots.
+   */
+  pause(id: string, options: { readonly keepMemory: boolean }): Promise<SandboxRow> {
+    return this.alone(id, async () => {
+      const row = this.#row(id);
+      if (row.state === 'paused') return row;
+      const { node, reaper } = this.#options;
+      const pauseId = newId();
+      const pausing = this.#advance({ ...row, pauseId }, 'pausing');
+      try {
+        if (!options.keepMemory) await this.#endPrograms(id);
+        await node.snapshot(id, pauseId, { keepRunning: false, transient: false });
+      } catch (error) {
+        const current = this.#row(id);
+        if (current.state === 'pausing') this.#advance(withoutPause(current), 'running');
+        throw error;
+      }
+      reaper.forget(id);
+      return this.#advance({ ...pausing, pausedAt: this.#now() }, 'paused');
+    });
+  }
+
+  async #endPrograms(id: string): Promise<void> {
+    const used = this.#options.node.use(id);
+    if (used === undefined) throw new CasemateError('sandbox_ended', `Sandbox ${id} has just ended.`);
+    await used.live.guest.killAll().finally(used.done);
+  }
+
+  /** @param timeoutMs its time limit from now; as at its creation by default. */
+  resume(id: string, timeoutMs?: number): Promise<SandboxRow> {
+    return this.alone(id, async () => {
+      const row = this.#row(id);
+      if (row.state === 'running') return row;
+      const { node, clock, reaper } = this.#options;
+      const resuming = this.#advance(row, 'resuming');
+      const pauseId = row.pauseId ?? '';
+      try {
+        await node.restore({
+          snapshotId: pauseId,
+          id,
+          bind: { env: {} },
+          limits: row.limits,
+          onTaken: () => {},
+        });
+      } catch (error) {
+        this.#advance(resuming, 'paused');
+        throw error;
+      }
+      const endsAtMs = clock.now() + (timeoutMs ?? row.timeoutMs);
+      const running = { ...withoutPause(resuming), endsAt: new Date(endsAtMs).toISOString() };
+      const resumed = this.#advance(running, 'running');
+      reaper.watch(id, endsAtMs, row.idleTimeoutMs);
+      await node.removeSnapshot(pauseId);
+      return resumed;
+    });
+  }
+
+  #row(id: string): SandboxRow {
+    const row = this.#options.store.sandboxes.find(id);
+    if (row === undefined) throw new CasemateError('not_found', `There is no sandbox ${id}.`);
+    return row;
+  }
+
+  #advance(row: SandboxRow, state: SandboxRow['state']): SandboxRow {
+    const next = advance(row, state, this.#now());
+    this.#options.store.sandboxes.update(next);
+    return next;
+  }
+
+  #now(): string {
+    return new Date(this.#options.clock.now()).toISOString();
+  }
+}
+
+export function withoutPause(row: SandboxRow): SandboxRow {
+  const { pauseId: _pauseId, pausedAt: _pausedAt, ...rest } = row;
+  return rest;
+}
