@@ -4,12 +4,16 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"syscall"
 )
 
 func main() {
+	if filepath.Base(os.Args[0]) == "sudo" {
+		os.Exit(sudoMain(os.Args[1:]))
+	}
 	// Small before fast: there is one of these in every sandbox.
 	debug.SetGCPercent(25)
 	if runtime.NumCPU() > 2 {
@@ -21,6 +25,8 @@ func main() {
 		os.Stderr.WriteString("guest-agent: " + err.Error() + "\n")
 		os.Exit(1)
 	}
-	_ = newAgent().serve(in, out)
+	a := newAgent()
+	a.openSudo()
+	_ = a.serve(in, out)
 	os.Exit(0)
 }

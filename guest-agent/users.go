@@ -126,3 +126,16 @@ func (t *userTable) names(uid, gid int) (user, group string) {
 	defer t.mu.Unlock()
 	return t.byID[uid].name, t.groups[gid]
 }
+
+// group answers the number of a group.
+func (t *userTable) group(name string) (gid int, known bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.refresh()
+	for gid, candidate := range t.groups {
+		if candidate == name {
+			return gid, true
+		}
+	}
+	return 0, false
+}

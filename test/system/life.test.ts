@@ -34,6 +34,21 @@ describe('a sandbox', { skip: missingForServer() ?? false }, () => {
     await assert.rejects(sbx.exec(['no-such-program']), { code: 'exec_failed' });
   });
 
+  it('gives the template’s user sudo, and the sandbox’s root is only the sandbox’s', async () => {
+    await using sbx = await create();
+    const become = await sbx.exec(
+      'id -un; sudo id -un; sudo -u nobody id -un; echo in | sudo cat; sudo sh -c "exit 7"; echo $?',
+    );
+    assert.equal(become.stdout, 'user\nroot\nnobody\nin\n7\n');
+    await sbx.exec('sudo touch /etc/mine && sudo A=b sh -c \'test "$A" = b\'');
+    assert.equal((await sbx.files.stat('/etc/mine')).uid, 0);
+    const late = await sbx.exec('sudo sleep 60', { timeoutMs: 1500 });
+    assert.equal(late.reason, 'deadline');
+    const left = await sbx.exec('sleep 0.3; pgrep -x sleep | wc -l');
+    assert.equal(left.stdout, '0\n');
+    assert.notEqual((await sbx.exec('sudo id', { user: 'nobody' })).exitCode, 0);
+  });
+
   it('moves files both ways without changing a byte, and refuses what cannot be', async () => {
     await using sbx = await create();
     const bytes = randomBytes(9_000_000);
