@@ -11,35 +11,9 @@ import { findRunsc } from '../src/runtime/gvisor/binary.ts';
 import { residentBytes, serverPid } from '../test/system/host.ts';
 import { startServer, type TestServer } from '../test/system/server.ts';
 import { type BareRunsc, bareRunsc, settledAvailableBytes } from './bareRunsc.ts';
-import { type Figure, figure, percentile, printTable, timeEach } from './stats.ts';
-
-const figures: Figure[] = [];
-const mib = 1024 * 1024;
-
-function add(made: Figure): void {
-  figures.push(made);
-  printTable([made]);
-}
-
-function connectionOf(server: TestServer): { url: string; apiKey: string } {
-  return { url: server.url, apiKey: server.apiKey };
-}
-
-/** SDK create until the first `echo` is answered. */
-async function firstAnswer(server: TestServer): Promise<{ ms: number; sandbox: Sandbox }> {
-  const from = performance.now();
-  const sandbox = await Sandbox.create({ ...connectionOf(server), template: 'base' });
-  await sandbox.exec(['echo', 'ready']);
-  return { ms: performance.now() - from, sandbox };
-}
-
-async function waitForPool(server: TestServer, ready: number): Promise<void> {
-  for (let round = 0; round < 600; round += 1) {
-    if (((await server.client.pools.list())[0]?.ready ?? 0) >= ready) return;
-    await sleep(100);
-  }
-  throw new Error(`the pool never had ${ready} warm sandboxes`);
-}
+import { add, connectionOf, figures, firstAnswer, mib, waitForPool } from './shared.ts';
+import { snapshots } from './snapshots.ts';
+import { figure, percentile, timeEach } from './stats.ts';
 
 function spawnTrue(): Promise<void> {
   return new Promise((resolve) => spawn('/bin/true').once('exit', () => resolve()));
@@ -242,6 +216,7 @@ async function main(): Promise<void> {
         }),
       );
       await idle(cold, bare);
+      await snapshots(cold);
     } finally {
       await cold.close();
     }

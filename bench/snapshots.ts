@@ -1,0 +1,84 @@
+/** Pause, resume, snapshots and forks, on every runtime that this machine has. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Sandbox } from '../sdk/typescript/src/index.ts';
+import type { TestServer } from '../test/system/server.ts';
+import { settledAvailableBytes } from './bareRunsc.ts';
+import { add, connectionOf, firstAnswer, mib } from './shared.ts';
+import { figure } from './stats.ts';
+
+const children = 10;
+const rounds = 20;
+/** Memory that the source of the fork has touched. */
+const touched =
+  'python3 -c "import time; x = bytearray(100 * 1024 * 1024); print(len(x), flush=True); time.sleep(1000)"';
+
+export async function snapshots(server: TestServer): Promise<void> {
+  for (const { name, available, capabilities } of await server.client.runtimes.list()) {
+    if (!available || capabilities === undefined || capabilities.snapshot === 'none') continue;
+    await restores(server, name);
+    await fork(server, name);
+  }
+}
+
+async function restores(server: TestServer, runtime: string): Promise<void> {
+  const { sandbox: source } = await firstAnswer(server, { runtime });
+  const snapshot = `bench-${runtime}`;
+  await source.snapshot({ name: snapshot });
+  const created: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    const from = performance.now();
+    const sandbox = await Sandbox.create({ ...connectionOf(server), snapshot });
+    await sandbox.exec(['echo', 'ready']);
+    created.push(performance.now() - from);
+    await sandbox.kill();
+    await sleep(200);
+  }
+  add(
+    figure(`${runtime}: create from a snapshot → first echo`, created, {
+      promise: 'p50 ≤ 250 ms',
+      keeps: (p50) => p50 <= 250,
+    }),
+  );
+  const paused: number[] = [];
+  const resumed: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    let from = performance.now();
+    await source.pause();
+    paused.push(performance.now() - from);
+    from = performance.now();
+    await source.resume();
+    await source.exec(['echo', 'ready']);
+    resumed.push(performance.now() - from);
+  }
+  add(figure(`${runtime}: pause`, paused));
+  add(figure(`${runtime}: resume → first echo`, resumed));
+  await source.kill();
+  await server.client.snapshots.remove(snapshot);
+}
+
+async function fork(server: TestServer, runtime: string): Promise<void> {
+  const source = await Sandbox.create({
+    ...connectionOf(server),
+    runtime,
+    template: 'python',
+    timeoutMs: 600_000,
+  });
+  const holder = await source.spawn(touched);
+  for await (const _ of holder.output()) break; // it has touched its memory
+  const before = await settledAvailableBytes();
+  const from = performance.now();
+  const forked = await source.fork(children);
+  const live = forked.filter((child) => child instanceof Sandbox);
+  await Promise.all(live.map((child) => child.exec(['echo', 'ready'])));
+  const took = performance.now() - from;
+  if (live.length !== children) throw new Error(`${children - live.length} of ${children} children failed`);
+  add(
+    figure(`${runtime}: fork(${children}) of 100 MiB → all have answered`, [took], {
+      promise: '≤ 2 s',
+      keeps: (p50) => p50 <= 2000,
+    }),
+  );
+  const grown = (before - (await settledAvailableBytes())) / children / mib;
+  add(figure(`${runtime}: host memory a child`, [grown], { unit: 'MiB' }));
+  await Promise.all([source, ...live].map((sandbox) => sandbox.kill()));
+}
