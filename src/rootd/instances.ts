@@ -45,6 +45,7 @@ export class Instances {
   /** Deleted while something that was started from them still ran. */
   readonly #removedSnapshots = new Set<string>();
   #starting = 0;
+  #onQuiet: () => void = () => {};
   #slotTimer: NodeJS.Timeout | undefined;
   #slotWork: Promise<void> = Promise.resolve();
   #stopped = false;
@@ -220,7 +221,16 @@ export class Instances {
     const next = this.#waiting.shift();
     if (next !== undefined) return next();
     this.#starting -= 1;
+    if (this.#starting === 0) this.#onQuiet();
     this.#scheduleSlots();
+  }
+
+  /** Resolves when nothing is being started any more. */
+  #quiet(): Promise<void> {
+    if (this.#starting === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#onQuiet = resolve;
+    });
   }
 
   /** One whose disk is big enough: a bigger one is staged for itself, because not every host lets a disk grow. */
@@ -351,6 +361,7 @@ export class Instances {
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#slotTimer);
+    await this.#quiet();
     await this.#slotWork;
     await Promise.all(this.#slots.splice(0).map((slot) => this.destroy(slot.id)));
   }
