@@ -1,5 +1,6 @@
-/** Makes the protocol's constants for both languages from schema/guest-protocol.json; `--check` only compares. */
-import { readFileSync, writeFileSync } from 'node:fs';
+/** Makes code of schema/: the guest protocol's constants for both languages, E2B's services; `--check` only compares. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { generatedServices } from './generateServices.ts';
 
 interface Protocol {
   readonly version: number;
@@ -64,11 +65,12 @@ function goName(prefix: string, name: string): string {
 const outputs: [file: string, text: string][] = [
   ['src/guest/protocol.gen.ts', typescript()],
   ['guest-agent/protocol_gen.go', go()],
+  ...generatedServices(),
 ];
 for (const [file, text] of outputs) {
   const url = new URL(file, repository);
   if (!process.argv.includes('--check')) writeFileSync(url, text);
-  else if (readFileSync(url, 'utf8') !== text) {
+  else if (!existsSync(url) || readFileSync(url, 'utf8') !== text) {
     console.error(`${file} is stale: run \`npm run generate\``);
     process.exitCode = 1;
   }
