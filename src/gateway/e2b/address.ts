@@ -28,6 +28,8 @@ export function addressOf(request: IncomingMessage): Address | undefined {
   const id = request.headers['e2b-sandbox-id'];
   const port = request.headers['e2b-sandbox-port'];
   if (id === undefined && port === undefined) return undefined;
+  // Older clients send the headers of the sandbox's agent to the control plane too.
+  if (port === String(agentPort) && restPath.test(request.url ?? '')) return undefined;
   return checked(id, port);
 }
 

@@ -98,6 +98,9 @@ export class Agent {
     if (path === '/files' && request.method === 'POST') return writeFiles(call, request, response);
     if (path === '/metrics' && request.method === 'GET') return sendMetrics(call, response);
     admitted.set(request, call);
+    const deadline = headerOf(request, 'connect-timeout-ms');
+    // Older clients write whole milliseconds as "500.0", which Connect refuses.
+    if (deadline !== undefined) request.headers['connect-timeout-ms'] = deadline.replace(/\.\d*$/, '');
     this.#rpc(request, response);
   }
 }
