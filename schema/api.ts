@@ -330,6 +330,7 @@ export const FileEntry = Type.Object(
     uid: Count,
     gid: Count,
     user: optional(Type.String()),
+    group: optional(Type.String()),
     modifiedAt: Time,
     target: optional(Type.String()),
   },

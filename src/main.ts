@@ -2,7 +2,14 @@
 import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { instanceTag, pathsOf, type ServeConfig, type SystemUser, systemUser } from './base/config.ts';
+import {
+  instanceTag,
+  isLoopback,
+  pathsOf,
+  type ServeConfig,
+  type SystemUser,
+  systemUser,
+} from './base/config.ts';
 import { CasemateError } from './base/errors.ts';
 import { checkLimits } from './base/limits.ts';
 import { createLog, type Log } from './base/log.ts';
@@ -121,23 +128,38 @@ async function lockDataDir(dataDir: string): Promise<() => void> {
 /** The unprivileged half: gateway, control, store, guest links. Runs until it is told to end or its root half is gone. */
 async function runServer(config: ServeConfig): Promise<void> {
   const log = createLog({ role: 'server' });
-  const [{ createGateway }, { createCore }, { systemClock }, { openStore }, { HostNode }, { RootClient }] =
-    await Promise.all([
-      import('./gateway/native/gateway.ts'),
-      import('./control/core.ts'),
-      import('./control/clock.ts'),
-      import('./store/store.ts'),
-      import('./node/node.ts'),
-      import('./node/rootClient.ts'),
-    ]);
+  const [
+    { createGateway },
+    { createE2bProtocol },
+    { createCore },
+    { tokenSecret },
+    { systemClock },
+    { openStore },
+    { HostNode },
+    { RootClient },
+  ] = await Promise.all([
+    import('./gateway/native/gateway.ts'),
+    import('./gateway/e2b/gateway.ts'),
+    import('./control/core.ts'),
+    import('./control/tokens.ts'),
+    import('./control/clock.ts'),
+    import('./store/store.ts'),
+    import('./node/node.ts'),
+    import('./node/rootClient.ts'),
+  ]);
   const paths = pathsOf(config.dataDir);
   const user = systemUser(serverUserName);
   const store = actingAs(user, () => openStore(paths.database));
+  const secret = actingAs(user, () => tokenSecret(paths.tokenSecret));
   const root = new RootClient(new Socket({ fd: 3, readable: true, writable: true }));
   root.on('end', () => process.exit(0));
   const node = new HostNode({ root, diskProbeDir: paths.server, log });
-  const core = createCore({ store, node, clock: systemClock, log });
-  const gateway = await createGateway(core, { log });
+  const core = createCore({ store, node, clock: systemClock, log, tokenSecret: secret });
+  const e2b = await createE2bProtocol(core, {
+    log,
+    publicPorts: (config.e2bPreviews ?? (isLoopback(config.host) ? 'public' : 'private')) === 'public',
+  });
+  const gateway = await createGateway(core, { log, protocols: [e2b] });
   dropRights(user); // before the first byte of a client or of a sandbox is read
   await node.start();
   root.on('denied', (refusal) => core.recordDenied(refusal));

@@ -6,6 +6,7 @@ import { errorsPage } from './errorsPage.ts';
 import { httpPage } from './httpPage.ts';
 import { limitsPage } from './limitsPage.ts';
 import { type Protocol, protocolGo, protocolTypescript } from './protocol.ts';
+import { generatedServices } from './services.ts';
 
 export const repository = new URL('../../', import.meta.url);
 
@@ -16,6 +17,7 @@ export function generatedFiles(): ReadonlyMap<string, string> {
   return new Map([
     ['src/guest/protocol.gen.ts', protocolTypescript(protocol)],
     ['guest-agent/protocol_gen.go', protocolGo(protocol)],
+    ...generatedServices(),
     ['docs/reference/errors.md', errorsPage()],
     ['docs/reference/limits.md', limitsPage()],
     ['docs/reference/config.md', configPage()],

@@ -21,6 +21,8 @@ export interface ServeConfig {
   readonly dataDir: string;
   readonly pools: readonly PoolSetting[];
   readonly gvisorPlatform?: 'systrap' | 'ptrace';
+  /** Who may visit the ports of E2B's sandboxes without a token; `public` on loopback, else `private`, by default. */
+  readonly e2bPreviews?: 'public' | 'private';
 }
 
 /** The folders below a data directory, and who owns them. */
@@ -41,6 +43,8 @@ export interface Paths {
   readonly database: string;
   /** The server's: the first key, an admin's; made where the database has no key. */
   readonly keyFile: string;
+  /** The server's: what tokens for single sandboxes are derived from. */
+  readonly tokenSecret: string;
   /** Root's: newer runtimes than the machine's own, one folder a runtime. */
   readonly library: string;
   /** The folder that holds the guest agent alone. */
@@ -59,9 +63,15 @@ export function pathsOf(dataDir: string): Paths {
     server: join(dataDir, 'server'),
     database: join(dataDir, 'server', 'casemate.db'),
     keyFile: join(dataDir, 'server', 'admin.key'),
+    tokenSecret: join(dataDir, 'server', 'token.secret'),
     library: process.env.CASEMATE_LIB_DIR ?? join(defaultDataDir, 'lib'),
     agentDir: join(repository, 'build', 'agent'),
   };
+}
+
+/** Whether only this machine can reach what listens there. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }
 
 /** Six characters that tell this data directory's namespaces and control groups from another's; kept in it. */

@@ -1,5 +1,5 @@
 /** `casemate serve`: the whole server on this machine, in the foreground. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { defaultDataDir, defaultPort, parsePool, type PoolSetting } from '../base/config.ts';
 import { serve } from '../main.ts';
 
@@ -9,6 +9,7 @@ interface ServeFlags {
   dataDir: string;
   pool: PoolSetting[];
   gvisorPlatform?: 'systrap' | 'ptrace';
+  e2bPreviews?: 'public' | 'private';
 }
 
 /** Adds the verb. Under `--json` one line `{"url", "keyFile"}` on stdout says that the API answers. */
@@ -29,6 +30,12 @@ export function serveCommand(program: Command): void {
       (text: string, before: PoolSetting[]) => [...before, parsePool(text)],
       [],
     )
+    .addOption(
+      new Option(
+        '--e2b-previews <who>',
+        'who may visit ports of sandboxes by {port}-{id}.<domain>; public on loopback, else private',
+      ).choices(['public', 'private']),
+    )
     .option('--gvisor-platform <name>', 'systrap or ptrace; the best that works here by default')
     .action(async (flags: ServeFlags) => {
       const serving = await serve({
@@ -36,6 +43,7 @@ export function serveCommand(program: Command): void {
         port: Number(flags.port),
         dataDir: flags.dataDir,
         pools: flags.pool,
+        ...(flags.e2bPreviews === undefined ? {} : { e2bPreviews: flags.e2bPreviews }),
         ...(flags.gvisorPlatform === undefined ? {} : { gvisorPlatform: flags.gvisorPlatform }),
       });
       const json = program.opts<{ json?: boolean }>().json === true;

@@ -27,12 +27,15 @@ import type { Clock } from './clock.ts';
 import { type AuditAction, Recorder } from './recorder.ts';
 import { Sandboxes } from './sandboxes.ts';
 import { Snapshots } from './snapshots.ts';
+import { SandboxTokens } from './tokens.ts';
 
 export interface CoreOptions {
   readonly store: Store;
   readonly node: SandboxNode;
   readonly clock: Clock;
   readonly log: Log;
+  /** What tokens for single sandboxes are derived from; it has to outlive the server. */
+  readonly tokenSecret: Buffer;
 }
 
 /** The tenant that a fresh server starts with. */
@@ -53,6 +56,7 @@ export interface SandboxMetrics {
 export class Core {
   readonly sandboxes: Sandboxes;
   readonly snapshots: Snapshots;
+  readonly tokens: SandboxTokens;
   readonly #options: CoreOptions;
   readonly #recorder: Recorder;
 
@@ -61,6 +65,7 @@ export class Core {
     this.#recorder = new Recorder(options.store);
     this.sandboxes = new Sandboxes({ ...options, recorder: this.#recorder });
     this.snapshots = new Snapshots({ ...options, recorder: this.#recorder, sandboxes: this.sandboxes });
+    this.tokens = new SandboxTokens(options.tokenSecret);
   }
 
   /** @param pools wanted now; they win over those that were set through the API earlier. */
@@ -104,6 +109,21 @@ export class Core {
   /** @throws CasemateError `unauthenticated` */
   authenticate(keyText: string | undefined): Principal {
     return authenticate(this.#options.store, keyText);
+  }
+
+  /**
+   * Who somebody is that a gateway lets at one sandbox by other means than a key: by a token of `tokens`, or because
+   * its ports are public. @throws CasemateError `not_found`
+   */
+  holderOf(sandboxId: string): Principal {
+    const row = this.#options.store.sandboxes.find(sandboxId);
+    if (row === undefined) throw new CasemateError('not_found', `There is no sandbox ${sandboxId}.`);
+    return { tenantId: row.tenantId, keyId: 'token', scope: `sandbox:${sandboxId}` };
+  }
+
+  /** The first running sandbox of any tenant that fits; for credentials that do not say which sandbox they are for. */
+  findRunning(fits: (sandboxId: string) => boolean): string | undefined {
+    return this.#options.store.sandboxes.inStates(['running']).find(({ id }) => fits(id))?.id;
   }
 
   /** Does something with a running sandbox's guest and records it; the sandbox counts as used meanwhile. */

@@ -73,6 +73,7 @@ export interface FileEntry {
   readonly uid: number;
   readonly gid: number;
   readonly user?: string;
+  readonly group?: string;
   readonly modifiedUnixMs: number;
   readonly target?: string;
 }

@@ -86,6 +86,7 @@ export function entryOf(value: unknown): FileEntry {
     uid: countOf(object, 'uid'),
     gid: countOf(object, 'gid'),
     ...(object.user === undefined ? {} : { user: textOf(object, 'user') }),
+    ...(object.group === undefined ? {} : { group: textOf(object, 'group') }),
     modifiedUnixMs: numberOf(object, 'modifiedUnixMs'),
     ...(object.target === undefined ? {} : { target: textOf(object, 'target') }),
   };

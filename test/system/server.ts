@@ -29,7 +29,7 @@ export interface ServerOptions {
   /** Keeps the data directory of an earlier server. */
   readonly dataDir?: string;
   readonly port?: number;
-  /** Where the server's log goes; nowhere by default. */
+  /** Where the server's log goes; nowhere by default, or where CASEMATE_TEST_LOG is set, to the test's stderr. */
   readonly log?: 'inherit' | 'ignore';
 }
 
@@ -47,7 +47,11 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const argv = [cliPath, '--json', 'serve', '--port', String(options.port ?? 0), '--data-dir', dataDir];
   for (const pool of options.pools ?? []) argv.push('--pool', pool);
   const child = spawn(process.execPath, argv, {
-    stdio: ['ignore', 'pipe', options.log ?? 'ignore'],
+    stdio: [
+      'ignore',
+      'pipe',
+      options.log ?? (process.env.CASEMATE_TEST_LOG === undefined ? 'ignore' : 'inherit'),
+    ],
     env: { ...process.env, CASEMATE_STORE_DIR: storeDir },
     detached: true, // a test may kill the whole group, as a crash of the service would
   });

@@ -99,6 +99,7 @@ export interface FileEntry {
   readonly uid: number;
   readonly gid: number;
   readonly user?: string;
+  readonly group?: string;
   readonly modifiedAt: string;
   readonly target?: string;
 }

@@ -10,6 +10,7 @@ import { limits } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import type { Principal } from '../../control/access.ts';
 import type { Core } from '../../control/core.ts';
+import { type WireProtocol, withProtocols } from '../protocol.ts';
 import { bearerOf } from './auth.ts';
 import { serveDocs } from './docsPage.ts';
 import { errorOf } from './errors.ts';
@@ -33,7 +34,14 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
-export async function createGateway(core: Core, { log }: { log: Log }): Promise<Gateway> {
+export interface GatewayOptions {
+  readonly log: Log;
+  /** What else is spoken on this port. */
+  readonly protocols?: readonly WireProtocol[];
+}
+
+export async function createGateway(core: Core, options: GatewayOptions): Promise<Gateway> {
+  const { log, protocols = [] } = options;
   let listener: Listener | undefined;
   const fastify = Fastify({
     logger: false,
@@ -47,7 +55,7 @@ export async function createGateway(core: Core, { log }: { log: Log }): Promise<
       void answer.code(error.status).type('application/json').send(error.toBody(request.id));
     },
     serverFactory: (handler) => {
-      listener = new Listener(handler as RequestListener);
+      listener = new Listener(withProtocols(protocols, handler as RequestListener));
       return listener.http1;
     },
   });
@@ -72,7 +80,7 @@ export async function createGateway(core: Core, { log }: { log: Log }): Promise<
   await fastify.inject({ method: 'POST', url: '/v1/nothing', payload: {} });
   if (listener === undefined) throw new Error('Fastify made no server');
   const open = listener;
-  serveTunnels(open.http1, core);
+  serveTunnels(open.http1, core, protocols);
   return {
     listen: async (port, host) => ({ port: await open.listen(port, host) }),
     close: async () => {

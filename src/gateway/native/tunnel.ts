@@ -5,13 +5,14 @@ import { pipeline } from 'node:stream';
 import { createWebSocketStream, WebSocketServer } from 'ws';
 import { CasemateError } from '../../base/errors.ts';
 import type { Core } from '../../control/core.ts';
+import type { WireProtocol } from '../protocol.ts';
 import { bearerOf } from './auth.ts';
 
 const tunnelPath = /^\/v1\/sandboxes\/([a-z0-9]{20})\/ports\/(\d{1,5})\/tunnel$/;
 const messageBytesMax = 1024 * 1024;
 
-/** Takes upgrades of an HTTP/1.1 server; whatever is not a tunnel is refused in words. */
-export function serveTunnels(server: Server, core: Core): void {
+/** Takes upgrades of an HTTP/1.1 server; what is neither another protocol's nor a tunnel is refused in words. */
+export function serveTunnels(server: Server, core: Core, protocols: readonly WireProtocol[]): void {
   const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: messageBytesMax,
@@ -19,6 +20,8 @@ export function serveTunnels(server: Server, core: Core): void {
   });
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy());
+    const other = protocols.find((protocol) => protocol.takes(request));
+    if (other !== undefined) return other.upgrade(request, socket, head);
     void open(core, request).then(
       ({ port, done }) =>
         sockets.handleUpgrade(request, socket, head, (webSocket) => {

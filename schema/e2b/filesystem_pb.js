@@ -1,0 +1,59 @@
+/** Generated from schema/e2b/filesystem.proto by `npm run generate`: the messages and the service. */
+import { enumDesc, fileDesc, messageDesc, serviceDesc, tsEnum } from "@bufbuild/protobuf/codegenv2";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+export const file_filesystem = /*@__PURE__*/
+  fileDesc("ChBmaWxlc3lzdGVtLnByb3RvEgpmaWxlc3lzdGVtIuUCCglFbnRyeUluZm8SDAoEbmFtZRgBIAEoCRIiCgR0eXBlGAIgASgOMhQuZmlsZXN5c3RlbS5GaWxlVHlwZRIMCgRwYXRoGAMgASgJEgwKBHNpemUYBCABKAMSDAoEbW9kZRgFIAEoDRITCgtwZXJtaXNzaW9ucxgGIAEoCRINCgVvd25lchgHIAEoCRINCgVncm91cBgIIAEoCRIxCg1tb2RpZmllZF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIbCg5zeW1saW5rX3RhcmdldBgKIAEoCUgAiAEBEjUKCG1ldGFkYXRhGAsgAygLMiMuZmlsZXN5c3RlbS5FbnRyeUluZm8uTWV0YWRhdGFFbnRyeRovCg1NZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCEQoPX3N5bWxpbmtfdGFyZ2V0InkKD0ZpbGVzeXN0ZW1FdmVudBIMCgRuYW1lGAEgASgJEiMKBHR5cGUYAiABKA4yFS5maWxlc3lzdGVtLkV2ZW50VHlwZRIpCgVlbnRyeRgDIAEoCzIVLmZpbGVzeXN0ZW0uRW50cnlJbmZvSACIAQFCCAoGX2VudHJ5IhsKC1N0YXRSZXF1ZXN0EgwKBHBhdGgYASABKAkiNAoMU3RhdFJlc3BvbnNlEiQKBWVudHJ5GAEgASgLMhUuZmlsZXN5c3RlbS5FbnRyeUluZm8iHgoOTWFrZURpclJlcXVlc3QSDAoEcGF0aBgBIAEoCSI3Cg9NYWtlRGlyUmVzcG9uc2USJAoFZW50cnkYASABKAsyFS5maWxlc3lzdGVtLkVudHJ5SW5mbyIyCgtNb3ZlUmVxdWVzdBIOCgZzb3VyY2UYASABKAkSEwoLZGVzdGluYXRpb24YAiABKAkiNAoMTW92ZVJlc3BvbnNlEiQKBWVudHJ5GAEgASgLMhUuZmlsZXN5c3RlbS5FbnRyeUluZm8iLQoOTGlzdERpclJlcXVlc3QSDAoEcGF0aBgBIAEoCRINCgVkZXB0aBgCIAEoDSI5Cg9MaXN0RGlyUmVzcG9uc2USJgoHZW50cmllcxgBIAMoCzIVLmZpbGVzeXN0ZW0uRW50cnlJbmZvIh0KDVJlbW92ZVJlcXVlc3QSDAoEcGF0aBgBIAEoCSIQCg5SZW1vdmVSZXNwb25zZSJnCg9XYXRjaERpclJlcXVlc3QSDAoEcGF0aBgBIAEoCRIRCglyZWN1cnNpdmUYAiABKAgSFQoNaW5jbHVkZV9lbnRyeRgDIAEoCBIcChRhbGxvd19uZXR3b3JrX21vdW50cxgEIAEoCCLgAQoQV2F0Y2hEaXJSZXNwb25zZRI4CgVzdGFydBgBIAEoCzInLmZpbGVzeXN0ZW0uV2F0Y2hEaXJSZXNwb25zZS5TdGFydEV2ZW50SAASMQoKZmlsZXN5c3RlbRgCIAEoCzIbLmZpbGVzeXN0ZW0uRmlsZXN5c3RlbUV2ZW50SAASOwoJa2VlcGFsaXZlGAMgASgLMiYuZmlsZXN5c3RlbS5XYXRjaERpclJlc3BvbnNlLktlZXBBbGl2ZUgAGgwKClN0YXJ0RXZlbnQaCwoJS2VlcEFsaXZlQgcKBWV2ZW50ImwKFENyZWF0ZVdhdGNoZXJSZXF1ZXN0EgwKBHBhdGgYASABKAkSEQoJcmVjdXJzaXZlGAIgASgIEhUKDWluY2x1ZGVfZW50cnkYAyABKAgSHAoUYWxsb3dfbmV0d29ya19tb3VudHMYBCABKAgiKwoVQ3JlYXRlV2F0Y2hlclJlc3BvbnNlEhIKCndhdGNoZXJfaWQYASABKAkiLQoXR2V0V2F0Y2hlckV2ZW50c1JlcXVlc3QSEgoKd2F0Y2hlcl9pZBgBIAEoCSJHChhHZXRXYXRjaGVyRXZlbnRzUmVzcG9uc2USKwoGZXZlbnRzGAEgAygLMhsuZmlsZXN5c3RlbS5GaWxlc3lzdGVtRXZlbnQiKgoUUmVtb3ZlV2F0Y2hlclJlcXVlc3QSEgoKd2F0Y2hlcl9pZBgBIAEoCSIXChVSZW1vdmVXYXRjaGVyUmVzcG9uc2UqaQoIRmlsZVR5cGUSGQoVRklMRV9UWVBFX1VOU1BFQ0lGSUVEEAASEgoORklMRV9UWVBFX0ZJTEUQARIXChNGSUxFX1RZUEVfRElSRUNUT1JZEAISFQoRRklMRV9UWVBFX1NZTUxJTksQAyqYAQoJRXZlbnRUeXBlEhoKFkVWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIVChFFVkVOVF9UWVBFX0NSRUFURRABEhQKEEVWRU5UX1RZUEVfV1JJVEUQAhIVChFFVkVOVF9UWVBFX1JFTU9WRRADEhUKEUVWRU5UX1RZUEVfUkVOQU1FEAQSFAoQRVZFTlRfVFlQRV9DSE1PRBAFMp8FCgpGaWxlc3lzdGVtEjkKBFN0YXQSFy5maWxlc3lzdGVtLlN0YXRSZXF1ZXN0GhguZmlsZXN5c3RlbS5TdGF0UmVzcG9uc2USQgoHTWFrZURpchIaLmZpbGVzeXN0ZW0uTWFrZURpclJlcXVlc3QaGy5maWxlc3lzdGVtLk1ha2VEaXJSZXNwb25zZRI5CgRNb3ZlEhcuZmlsZXN5c3RlbS5Nb3ZlUmVxdWVzdBoYLmZpbGVzeXN0ZW0uTW92ZVJlc3BvbnNlEkIKB0xpc3REaXISGi5maWxlc3lzdGVtLkxpc3REaXJSZXF1ZXN0GhsuZmlsZXN5c3RlbS5MaXN0RGlyUmVzcG9uc2USPwoGUmVtb3ZlEhkuZmlsZXN5c3RlbS5SZW1vdmVSZXF1ZXN0GhouZmlsZXN5c3RlbS5SZW1vdmVSZXNwb25zZRJHCghXYXRjaERpchIbLmZpbGVzeXN0ZW0uV2F0Y2hEaXJSZXF1ZXN0GhwuZmlsZXN5c3RlbS5XYXRjaERpclJlc3BvbnNlMAESVAoNQ3JlYXRlV2F0Y2hlchIgLmZpbGVzeXN0ZW0uQ3JlYXRlV2F0Y2hlclJlcXVlc3QaIS5maWxlc3lzdGVtLkNyZWF0ZVdhdGNoZXJSZXNwb25zZRJdChBHZXRXYXRjaGVyRXZlbnRzEiMuZmlsZXN5c3RlbS5HZXRXYXRjaGVyRXZlbnRzUmVxdWVzdBokLmZpbGVzeXN0ZW0uR2V0V2F0Y2hlckV2ZW50c1Jlc3BvbnNlElQKDVJlbW92ZVdhdGNoZXISIC5maWxlc3lzdGVtLlJlbW92ZVdhdGNoZXJSZXF1ZXN0GiEuZmlsZXN5c3RlbS5SZW1vdmVXYXRjaGVyUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+export const EntryInfoSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 0);
+export const FilesystemEventSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 1);
+export const StatRequestSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 2);
+export const StatResponseSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 3);
+export const MakeDirRequestSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 4);
+export const MakeDirResponseSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 5);
+export const MoveRequestSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 6);
+export const MoveResponseSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 7);
+export const ListDirRequestSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 8);
+export const ListDirResponseSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 9);
+export const RemoveRequestSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 10);
+export const RemoveResponseSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 11);
+export const WatchDirRequestSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 12);
+export const WatchDirResponseSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 13);
+export const WatchDirResponse_StartEventSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 13, 0);
+export const WatchDirResponse_KeepAliveSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 13, 1);
+export const CreateWatcherRequestSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 14);
+export const CreateWatcherResponseSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 15);
+export const GetWatcherEventsRequestSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 16);
+export const GetWatcherEventsResponseSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 17);
+export const RemoveWatcherRequestSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 18);
+export const RemoveWatcherResponseSchema = /*@__PURE__*/
+  messageDesc(file_filesystem, 19);
+export const FileTypeSchema = /*@__PURE__*/
+  enumDesc(file_filesystem, 0);
+export const FileType = /*@__PURE__*/
+  tsEnum(FileTypeSchema);
+export const EventTypeSchema = /*@__PURE__*/
+  enumDesc(file_filesystem, 1);
+export const EventType = /*@__PURE__*/
+  tsEnum(EventTypeSchema);
+export const Filesystem = /*@__PURE__*/
+  serviceDesc(file_filesystem, 0);

@@ -1,0 +1,35 @@
+/** Tokens that open one sandbox: derived from a secret of the server, so that nothing about them is stored. */
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+
+/** `agent` opens programs and files, `ports` the servers inside. */
+export type TokenPurpose = 'agent' | 'ports';
+
+export class SandboxTokens {
+  readonly #secret: Buffer;
+
+  constructor(secret: Buffer) {
+    this.#secret = secret;
+  }
+
+  /** The same for the same sandbox always: a client that connects again gets the token that it had. */
+  of(purpose: TokenPurpose, sandboxId: string): string {
+    return createHmac('sha256', this.#secret).update(`${purpose} ${sandboxId}`).digest('base64url');
+  }
+
+  matches(purpose: TokenPurpose, sandboxId: string, token: string): boolean {
+    return sameText(this.of(purpose, sandboxId), token);
+  }
+}
+
+/** Compares in a time that tells nothing of where two texts differ. */
+export function sameText(expected: string, given: string): boolean {
+  const [a, b] = [Buffer.from(expected), Buffer.from(given)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+/** The server's secret, made at its first start; whoever reads it can open every sandbox. */
+export function tokenSecret(file: string): Buffer {
+  if (!existsSync(file)) writeFileSync(file, randomBytes(32), { mode: 0o600, flag: 'wx' });
+  return readFileSync(file);
+}

@@ -1,0 +1,96 @@
+/** E2B's control plane over HTTP: validates, authenticates, calls the core. */
+import { Ajv, type ValidateFunction } from 'ajv';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { CasemateError } from '../../base/errors.ts';
+import { limits } from '../../base/limits.ts';
+import type { Log } from '../../base/log.ts';
+import type { Core } from '../../control/core.ts';
+import { errorOf } from '../native/errors.ts';
+import { domainOf } from './address.ts';
+import { apiKeyOf } from './auth.ts';
+import { bodyOf } from './errors.ts';
+import { hostRoutes } from './hostRoutes.ts';
+import type { PortOptions } from './portProxy.ts';
+import type { Route } from './route.ts';
+import { sandboxRoutes } from './sandboxRoutes.ts';
+
+export interface RestOptions extends PortOptions {
+  readonly log: Log;
+}
+
+export async function createRest(core: Core, options: RestOptions): Promise<FastifyInstance> {
+  const fastify = Fastify({
+    logger: false,
+    bodyLimit: limits.jsonBodyBytesMax,
+    routerOptions: { maxParamLength: 128 },
+    frameworkErrors: (thrown, _request, reply) => answer(errorOf(thrown), reply as FastifyReply),
+  });
+  fastify.removeContentTypeParser('application/json');
+  fastify.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, text, done) => {
+    try {
+      done(null, text === '' ? undefined : JSON.parse(String(text)));
+    } catch {
+      done(new CasemateError('invalid_request', 'The body is not JSON.'));
+    }
+  });
+  const exact = new Ajv({ strict: false });
+  const fromText = new Ajv({ strict: false, coerceTypes: 'array' });
+  fastify.setValidatorCompiler(
+    ({ schema, httpPart }): ValidateFunction =>
+      (httpPart === 'querystring' ? fromText : exact).compile(schema as object),
+  );
+  fastify.setErrorHandler((thrown, request, reply) => {
+    const error = errorOf(thrown);
+    if (error.code === 'internal')
+      options.log.error('internal', { reason: String(error.cause ?? error.stack) });
+    if (error.code === 'unauthenticated')
+      core.recordAuthDenied(`${request.method} ${request.routeOptions.url ?? ''}`);
+    return answer(error, reply);
+  });
+  fastify.setNotFoundHandler((_request, reply) =>
+    answer(new CasemateError('not_found', 'There is no such route.'), reply),
+  );
+  for (const route of [...sandboxRoutes, ...hostRoutes]) addRoute(fastify, core, options, route);
+  await fastify.ready();
+  // What is loaded late is loaded now, while the program's files can be read.
+  await fastify.inject({ method: 'POST', url: '/v2/sandboxes', payload: {} });
+  return fastify;
+}
+
+function answer(error: CasemateError, reply: FastifyReply): FastifyReply {
+  const body = bodyOf(error);
+  if (error.retryable) reply.header('retry-after', '1');
+  return reply.code(body.code).type('application/json').send(body);
+}
+
+function addRoute(fastify: FastifyInstance, core: Core, options: RestOptions, route: Route): void {
+  const { body, query } = route;
+  fastify.route({
+    method: route.method,
+    url: route.path,
+    exposeHeadRoute: false,
+    schema: {
+      ...(body === undefined ? {} : { body }),
+      ...(query === undefined ? {} : { querystring: query }),
+    },
+    preValidation: async (request) => {
+      core.authenticate(apiKeyOf(request.raw));
+      request.body ??= {};
+    },
+    handler: async (request: FastifyRequest, reply: FastifyReply) => {
+      const result = await route.handle({
+        core,
+        principal: core.authenticate(apiKeyOf(request.raw)),
+        id: (request.params as { id?: string }).id ?? '',
+        query: request.query,
+        body: request.body,
+        request,
+        reply,
+        domain: domainOf(request.raw),
+        publicPorts: options.publicPorts,
+      });
+      reply.code(route.status);
+      return result === undefined ? reply.send() : result;
+    },
+  });
+}
