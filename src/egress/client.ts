@@ -64,7 +64,9 @@ export class EgressSocketClient implements EgressClient {
       if (this.#socket === socket) this.#gone();
       if (!this.#closed) this.#timer = setTimeout(() => this.#connect(), reconnectMs);
     });
-    createInterface({ input: socket }).on('line', (line) => this.#answered(JSON.parse(line) as EgressAnswer));
+    createInterface({ input: socket })
+      .on('error', () => {}) // told again by the socket's end
+      .on('line', (line) => this.#answered(JSON.parse(line) as EgressAnswer));
   }
 
   /** What was set before comes first; only then may others call. */

@@ -20,7 +20,9 @@ export function createControlServer(proxy: EgressProxy): Server {
     peers.add(peer);
     peer.on('error', () => peer.destroy());
     peer.once('close', () => peers.delete(peer));
-    createInterface({ input: peer, crlfDelay: Number.POSITIVE_INFINITY }).on('line', (line) => {
+    const lines = createInterface({ input: peer, crlfDelay: Number.POSITIVE_INFINITY });
+    lines.on('error', () => peer.destroy());
+    lines.on('line', (line) => {
       if (line.length > egressLimits.controlLineBytesMax) return void peer.destroy();
       void answer(proxy, line).then((reply) => peer.write(`${JSON.stringify(reply)}\n`));
     });

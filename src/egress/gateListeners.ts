@@ -75,9 +75,9 @@ export class GateListeners {
   }
 }
 
-/** A server that came as a handle has Node's defaults; connections are looked at before anything is read, half-close is kept. */
+/** A server that came as a handle has Node's defaults; a program may end its side and still read. */
 function prepared(server: Server): Server {
-  return Object.assign(server, { allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
+  return Object.assign(server, { allowHalfOpen: true, noDelay: true });
 }
 
 function notOpened(request: OpenRequest, reason: string): CasemateError {

@@ -8,6 +8,8 @@ import { runCommand } from '../base/child.ts';
  * refused. The set is bounded; a full one only means that a refusal goes unrecorded, never that it passes.
  *
  * `never` comes before any allowance: this host, link-local with the clouds' metadata, the links themselves, multicast.
+ * Only a SYN asks for a listener: half-open connections are no sockets yet to nft, and the rest of a connection that does
+ * not exist is reset by the kernel anyway.
  * A packet whose source is not the address of the link it came in by is dropped: no sandbox speaks for another.
  */
 export const denialTable = `
@@ -46,6 +48,7 @@ table inet casemate {
     iifname "lo" drop
     ip daddr 198.18.0.1 udp dport 53 accept
     ip daddr @never goto refuse
+    tcp flags & (syn | ack) != syn accept
     meta l4proto tcp socket wildcard 0 accept
     meta l4proto tcp socket wildcard 1 accept
     goto refuse
