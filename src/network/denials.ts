@@ -2,8 +2,15 @@
 import { runCommand } from '../base/child.ts';
 
 /**
- * Everything that arrives is recorded (who, where to, which port) and refused at once, so that a program sees an
- * error and not a hang: the gate has no route, and where the kernel would find one, the hooks refuse. The set is bounded; a full one only means that a refusal goes unrecorded, never that it passes.
+ * A sandbox reaches two things in the gate: the proxy's resolver, and whatever TCP port the proxy listens on (an
+ * address without a listener is refused like any other). Everything else is recorded (who, where to, which port) and
+ * refused at once, so that a program sees an error and not a hang. With the proxy gone there are no listeners: all is
+ * refused. The set is bounded; a full one only means that a refusal goes unrecorded, never that it passes.
+ *
+ * `never` comes before any allowance: this host, link-local with the clouds' metadata, the links themselves, multicast.
+ * Only a SYN asks for a listener: half-open connections are no sockets yet to nft, and the rest of a connection that does
+ * not exist is reset by the kernel anyway.
+ * A packet whose source is not the address of the link it came in by is dropped: no sandbox speaks for another.
  */
 export const denialTable = `
 add table inet casemate
@@ -16,9 +23,20 @@ table inet casemate {
     flags dynamic,timeout
     timeout 1m
   }
+  set never {
+    type ipv4_addr
+    flags interval
+    elements = { 0.0.0.0/8, 10.200.0.0/16, 100.100.100.200, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3 }
+  }
   chain record {
-    type filter hook prerouting priority -300; policy accept;
-    meta l4proto { tcp, udp } add @denied { iifname . ip daddr . meta l4proto . th dport }
+    type filter hook prerouting priority -150; policy accept;
+    iifname "lo" accept
+    fib saddr . iif oif 0 drop
+    ip daddr 198.18.0.1 udp dport 53 accept
+    ip daddr != @never meta l4proto tcp socket wildcard 0 accept
+    ip daddr != @never meta l4proto tcp socket wildcard 1 accept
+    tcp flags & (syn | ack) == syn add @denied { iifname . ip daddr . meta l4proto . th dport }
+    meta l4proto udp add @denied { iifname . ip daddr . meta l4proto . th dport }
   }
   chain refuse {
     meta l4proto tcp reject with tcp reset
@@ -27,6 +45,12 @@ table inet casemate {
   }
   chain input {
     type filter hook input priority 0; policy drop;
+    iifname "lo" drop
+    ip daddr 198.18.0.1 udp dport 53 accept
+    ip daddr @never goto refuse
+    tcp flags & (syn | ack) != syn accept
+    meta l4proto tcp socket wildcard 0 accept
+    meta l4proto tcp socket wildcard 1 accept
     goto refuse
   }
   chain forward {

@@ -13,7 +13,26 @@ const gateSettings = [
   'net.ipv4.ip_forward=1',
   'net.ipv4.icmp_ratelimit=0',
   'net.ipv6.conf.all.disable_ipv6=1',
+  'net.ipv4.conf.all.rp_filter=1',
+  'net.ipv4.conf.default.rp_filter=1',
+  'net.ipv4.ip_unprivileged_port_start=0', // the proxy's opener has no rights
 ];
+/** Where the proxy answers DNS and tells the policy; the same in every sandbox, so that snapshots may hold it. */
+const serviceAddress = '198.18.0.1';
+
+/**
+ * Every address but those of the links is the gate's own: a connection to any address ends at the proxy's listener, which
+ * sees where it was meant to go. The complement of 10.200.0.0/16, one route for each bit of its prefix.
+ */
+function localRoutes(): string[] {
+  const links = (10 << 24) | (200 << 16);
+  return Array.from({ length: 16 }, (_, index) => {
+    const prefix = index + 1;
+    const value = ((links ^ (1 << (32 - prefix))) >>> (32 - prefix)) << (32 - prefix);
+    const address = [24, 16, 8, 0].map((shift) => (value >>> shift) & 255).join('.');
+    return `route replace local ${address}/${prefix} dev lo`;
+  });
+}
 
 /** Where one sandbox's link lies. The addresses mean nothing outside of the gate. */
 export interface SandboxLink {
@@ -26,7 +45,7 @@ export interface SandboxLink {
 
 /**
  * All sandbox links of one data directory. The gate has no route to anywhere: not to the host, not between sandboxes.
- * The egress issue puts its proxy there; until then nothing passes.
+ * The egress proxy has its listeners in it; what they do not take is refused.
  */
 export class SandboxNetworks {
   readonly #tag: string;
@@ -54,6 +73,11 @@ export class SandboxNetworks {
       const inGate = ['ip', 'netns', 'exec', this.gate];
       await runCommand([...inGate, 'sysctl', '-q', '-w', ...gateSettings]);
       await runCommand([...inGate, 'nft', '-f', '-'], { input: denialTable });
+      await runCommand(['ip', '-n', this.gate, '-batch', '-'], {
+        input: ['link set lo up', `addr replace ${serviceAddress}/32 dev lo`, ...localRoutes(), ''].join(
+          '\n',
+        ),
+      });
     } catch (cause) {
       throw new CasemateError(
         'policy_unenforceable',

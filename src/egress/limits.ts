@@ -1,0 +1,45 @@
+/** Bounds of the proxy, each for one sandbox unless it says otherwise. */
+
+export const egressLimits = {
+  queriesPerSecond: 100,
+  queriesBurst: 400,
+  /** Names that were not asked for before; what a tunnel through a wildcard would need many of. */
+  namesPerSecond: 5,
+  namesBurst: 300,
+  /** All labels of a name below a wildcard together: nothing honest is longer, a tunnel is. */
+  wildcardCharactersMax: 80,
+  namesPinnedAhead: 256,
+  answerTtlSeconds: 30,
+  denialsPerSecond: 20,
+  denialsBurst: 200,
+  denialRepeatMs: 1000,
+  denialsRemembered: 1024,
+  denialsShown: 32,
+  connectionsMax: 512,
+  /** Open connections with those that are being refused. */
+  socketsMax: 640,
+  /** Of the whole proxy: different ports that policies name. */
+  portsMax: 1024,
+  /** How long the gate may take to open a listener. */
+  listenMsMax: 5000,
+  connectionsPerMinute: 1200,
+  hostsCounted: 4096,
+  lookupsMax: 8,
+  lookupMsMax: 5000,
+  /** Addresses of a name are asked for again after this long. */
+  lookupKeptMs: 10_000,
+  /** Of the whole proxy. */
+  lookupsKept: 4096,
+  addressesTried: 3,
+  connectMsMax: 10_000,
+  /** From accept until a ClientHello or the head of a request is whole. */
+  helloMsMax: 10_000,
+  /** How long a refused connection may stay open for its alert or answer to be read. */
+  refusalLingerMs: 2000,
+  idleMsMax: 15 * 60_000,
+  headerBytesMax: 64 * 1024,
+  /** How often budgets of bytes are looked at. */
+  bytesCheckMs: 250,
+  certificatesKept: 256,
+  controlLineBytesMax: 4 * 1024 * 1024,
+} as const;

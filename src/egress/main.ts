@@ -1,0 +1,81 @@
+/** The egress process: starts as root to enter the gate and to load its program, drops all rights, then serves. */
+import { chownSync, mkdirSync, rmSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { SystemUser } from '../base/config.ts';
+import { createLog } from '../base/log.ts';
+import { createControlServer } from './controlServer.ts';
+import { serveDns } from './dnsServer.ts';
+import { GateListeners } from './gateListeners.ts';
+import { EgressProxy } from './proxy.ts';
+
+export interface EgressConfig {
+  /** The gate's namespace, a name under /run/netns. */
+  readonly gate: string;
+  /** A folder of its own: the control socket (`socket`) and the sandboxes' authorities. */
+  readonly stateDir: string;
+  readonly user: SystemUser;
+}
+
+/** Lookups wait in threads; a name server that hangs must not hold up everybody. */
+const lookupThreads = 32;
+/** Always listened on, so that a denial there can be read. */
+const usualPorts = [80, 443];
+
+export function egressSocketPath(stateDir: string): string {
+  return join(stateDir, 'socket');
+}
+
+/** For the supervisor. File descriptor 3 is a socket whose end is the process's end. */
+export function egressArgv(config: EgressConfig): string[] {
+  return [
+    'env',
+    `UV_THREADPOOL_SIZE=${lookupThreads}`,
+    'setpriv',
+    '--no-new-privs',
+    process.execPath,
+    '--use-system-ca', // a company's own authority counts for servers that the proxy talks TLS to
+    '--disable-warning=ExperimentalWarning',
+    fileURLToPath(import.meta.url),
+    JSON.stringify(config),
+  ];
+}
+
+async function run(config: EgressConfig): Promise<void> {
+  const { gate, stateDir, user } = config;
+  mkdirSync(dirname(stateDir), { recursive: true, mode: 0o711 });
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  chownSync(stateDir, user.uid, user.gid);
+  const proxy: EgressProxy = new EgressProxy({ stateDir, listenOn: (ports) => listeners.listenOn(ports) });
+  const listeners = new GateListeners({
+    gate,
+    user,
+    onServer: (server) => proxy.serve(server),
+    onDatagrams: (socket) => serveDns(socket, (address) => proxy.sandboxAt(address)),
+    onEnd: () => process.exit(1),
+  });
+  process.umask(0o077);
+  process.setgroups?.([]);
+  process.setgid?.(user.gid);
+  process.setuid?.(user.uid); // before the first byte of a sandbox is read
+  await Promise.all([listeners.openDns(), listeners.listenOn(usualPorts)]);
+  const control = createControlServer(proxy);
+  rmSync(egressSocketPath(stateDir), { force: true });
+  await new Promise<void>((resolve) => control.listen(egressSocketPath(stateDir), resolve));
+  const parent = new Socket({ fd: 3, readable: true, writable: true });
+  parent
+    .on('error', () => process.exit(0))
+    .on('end', () => process.exit(0))
+    .resume();
+  process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
+  process.once('SIGTERM', () => process.exit(0));
+  process.on('SIGINT', () => {}); // a terminal's Ctrl-C reaches the whole group; the root half says when to end
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  run(JSON.parse(process.argv[2] ?? '{}') as EgressConfig).catch((error: unknown) => {
+    createLog({ role: 'egress' }).error('egress_failed', { reason: String(error) });
+    process.exit(1);
+  });
+}

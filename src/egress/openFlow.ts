@@ -1,0 +1,112 @@
+/** One accepted connection on its way: counted, cut, and told of when it ends. */
+import type { Socket } from 'node:net';
+import type { Target } from '../policy/match.ts';
+import type { Protocol } from '../policy/policy.ts';
+import { egressLimits } from './limits.ts';
+import type { Flow, SandboxEgress } from './sandbox.ts';
+
+export interface OpenFlowOptions {
+  readonly sandbox: SandboxEgress;
+  readonly client: Socket;
+  readonly target: Target;
+  /** The address that the sandbox connected to. */
+  readonly literal: string;
+  readonly protocol: Protocol;
+  readonly inspected: boolean;
+  readonly rule: string;
+}
+
+export class OpenFlow implements Flow {
+  readonly sandbox: SandboxEgress;
+  readonly target: Target;
+  readonly literal: string;
+  readonly protocol: Protocol;
+  readonly inspected: boolean;
+  readonly rule: string;
+  /** Set where requests are read: whether those under way comply. */
+  compliance: () => boolean = () => true;
+  /** Set where the flow holds more than its client: ends the rest. */
+  onCut: () => void = () => {};
+  readonly #startedAt = Date.now();
+  #client: Socket;
+  #upstream: Socket | undefined;
+  #cutReason: string | undefined;
+  #ended = false;
+
+  constructor(options: OpenFlowOptions) {
+    this.sandbox = options.sandbox;
+    this.target = options.target;
+    this.literal = options.literal;
+    this.protocol = options.protocol;
+    this.inspected = options.inspected;
+    this.rule = options.rule;
+    this.#client = options.client;
+    this.sandbox.flows.add(this);
+    options.client.once('close', () => this.#end());
+    options.client.setTimeout(egressLimits.idleMsMax, () => this.cut('idle'));
+  }
+
+  get name(): string {
+    return this.target.host ?? this.literal;
+  }
+
+  /** True once it was cut: what is still being set up for it has to stop. */
+  get over(): boolean {
+    return this.#cutReason !== undefined || this.#ended;
+  }
+
+  /** TLS was put around the client: bytes are counted there from now on. */
+  wrapped(client: Socket): void {
+    this.#client = client;
+    client.once('close', () => this.#end());
+  }
+
+  bytes(): number {
+    return this.#client.bytesRead + this.#client.bytesWritten;
+  }
+
+  complies(): boolean {
+    return this.compliance();
+  }
+
+  cut(reason: string): void {
+    this.#cutReason ??= reason;
+    this.#client.resetAndDestroy();
+    this.#upstream?.resetAndDestroy();
+    this.onCut();
+    this.#end();
+  }
+
+  /** Carries bytes both ways until both sides have ended; tells of the flow then. */
+  relay(upstream: Socket): void {
+    const client = this.#client;
+    this.#upstream = upstream;
+    client.on('error', () => upstream.destroy());
+    upstream.on('error', () => this.cut('upstream failed'));
+    client.once('close', () => upstream.destroy());
+    upstream.once('close', () => client.destroySoon());
+    client.pipe(upstream);
+    upstream.pipe(client);
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.sandbox.closed(this);
+    if (this.#upstream === undefined) return; // nothing was carried, or its requests were told of one by one
+    this.sandbox.emit({
+      kind: 'flow',
+      sandboxId: this.sandbox.id,
+      at: new Date().toISOString(),
+      host: this.name,
+      port: this.target.port,
+      protocol: this.protocol,
+      inspected: this.inspected,
+      rule: this.rule,
+      bytesSent: this.#client.bytesRead,
+      bytesReceived: this.#client.bytesWritten,
+      durationMs: Date.now() - this.#startedAt,
+      ...(this.#cutReason === undefined ? {} : { cut: this.#cutReason }),
+    });
+  }
+}

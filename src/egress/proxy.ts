@@ -1,0 +1,180 @@
+/** Decides what becomes of each connection that a sandbox opened: to a name, an address, or Casemate itself. */
+import { EventEmitter } from 'node:events';
+import type { Server, Socket } from 'node:net';
+import { parseAddress } from '../policy/address.ts';
+import { judgeConnection, portsOf, protocolOf, type Target, type Verdict } from '../policy/match.ts';
+import { removeAuthority } from './authority.ts';
+import { serveHttp } from './httpServer.ts';
+import { egressLimits } from './limits.ts';
+import { OpenFlow } from './openFlow.ts';
+import { isPinned, serviceAddress } from './pins.ts';
+import { SandboxEgress } from './sandbox.ts';
+import { servePage } from './servicePage.ts';
+import { type Accepted, handleTls } from './tls.ts';
+import type { EgressEvent, KernelRefusal, SandboxSettings } from './types.ts';
+import { connectUpstream, UpstreamRefusal } from './upstream.ts';
+
+export class EgressProxy {
+  readonly events = new EventEmitter<{ event: [EgressEvent] }>();
+  readonly #stateDir: string;
+  readonly #listenOn: (ports: readonly number[]) => Promise<void>;
+  readonly #byId = new Map<string, SandboxEgress>();
+  readonly #byAddress = new Map<string, SandboxEgress>();
+
+  constructor(options: {
+    /** Where authorities are kept. */
+    readonly stateDir: string;
+    /** Resolves when the gate listens on all of them. */
+    readonly listenOn: (ports: readonly number[]) => Promise<void>;
+  }) {
+    this.#stateDir = options.stateDir;
+    this.#listenOn = options.listenOn;
+    setInterval(() => {
+      for (const sandbox of this.#byId.values()) sandbox.enforceBytes();
+    }, egressLimits.bytesCheckMs).unref();
+  }
+
+  /** @throws CasemateError of `parseLevel`; then the policy before stays in force. */
+  async set(settings: SandboxSettings): Promise<{ caCertificate: string }> {
+    const known = this.#byId.get(settings.id);
+    const sandbox = known ?? new SandboxEgress(settings, this.#stateDir, this.events);
+    sandbox.apply(settings);
+    if (known === undefined) {
+      this.#byId.set(sandbox.id, sandbox);
+      this.#byAddress.set(sandbox.address, sandbox);
+    }
+    await this.#listenOn([...portsOf(sandbox.policy)]);
+    return { caCertificate: (await sandbox.authority).certificate };
+  }
+
+  async remove(id: string): Promise<void> {
+    const sandbox = this.#byId.get(id);
+    this.#byId.delete(id);
+    if (sandbox !== undefined) {
+      if (this.#byAddress.get(sandbox.address) === sandbox) this.#byAddress.delete(sandbox.address);
+      sandbox.cutAll('sandbox ended');
+      await sandbox.authority.catch(() => {});
+    }
+    await removeAuthority(this.#stateDir, id);
+  }
+
+  sandboxAt(address: string): SandboxEgress | undefined {
+    return this.#byAddress.get(address);
+  }
+
+  /** What the kernel refused, told with the name that the address stands for. */
+  refused(refusal: KernelRefusal): void {
+    const sandbox = this.#byId.get(refusal.id);
+    if (sandbox === undefined) return;
+    const { address, port } = refusal;
+    const protocol = refusal.protocol === 'udp' ? 'udp' : 'tcp';
+    const target = targetOf(sandbox, address, port);
+    const host = target?.host ?? address;
+    const verdict: Verdict =
+      protocol === 'udp'
+        ? {
+            allowed: false,
+            code: 'protocol_not_allowed',
+            rule: 'default deny',
+            hint: 'No UDP but DNS leaves a sandbox.',
+          }
+        : judgeRefused(sandbox, target, port);
+    if (verdict.allowed) return; // the proxy was away for a moment
+    const { code, rule, hint } = verdict;
+    sandbox.deny({ code, rule, hint, host, port, protocol });
+  }
+
+  /** Accepts connections of a server that was opened in the gate. */
+  serve(server: Server): void {
+    server.on('connection', (client: Socket) => {
+      client.on('error', () => client.destroy());
+      const sandbox = this.#byAddress.get(client.remoteAddress ?? '');
+      if (sandbox === undefined) return void client.resetAndDestroy();
+      if (sandbox.sockets >= egressLimits.socketsMax) return void client.resetAndDestroy();
+      sandbox.sockets += 1;
+      client.once('close', () => {
+        sandbox.sockets -= 1;
+      });
+      this.#accept(sandbox, client).catch(() => client.resetAndDestroy());
+    });
+  }
+
+  async #accept(sandbox: SandboxEgress, client: Socket): Promise<void> {
+    const literal = client.localAddress ?? '';
+    const port = client.localPort ?? 0;
+    if (literal === serviceAddress && port === 80) return servePage(sandbox, client);
+    const target = targetOf(sandbox, literal, port);
+    if (target === undefined) {
+      const hint = 'This address stands for no name (any more): look the name up again.';
+      return reset({ sandbox, client, target: { port }, literal }, refusal('address_not_allowed', hint));
+    }
+    const accepted: Accepted = { sandbox, client, target, literal };
+    const protocol = protocolOf(sandbox.policy, target);
+    if (target.host !== undefined && protocol === 'tls') return handleTls(accepted);
+    const verdict = judgeConnection(sandbox.policy, target, protocol);
+    // Requests to a name, and refused ones to an address, get an answer that can be read.
+    if (protocol === 'http' && (target.host !== undefined || !verdict.allowed))
+      return this.#http(accepted, verdict);
+    if (!verdict.allowed) return reset(accepted, verdict);
+    await this.#raw(accepted, verdict.rule);
+  }
+
+  #http(accepted: Accepted, verdict: Verdict): void {
+    const { sandbox, client, target, literal } = accepted;
+    const admitted = sandbox.admit(target);
+    const flow = new OpenFlow({
+      sandbox,
+      client,
+      target,
+      literal,
+      protocol: 'http',
+      inspected: true,
+      rule: verdict.rule,
+    });
+    serveHttp(client, flow, admitted.allowed ? undefined : admitted);
+  }
+
+  async #raw(accepted: Accepted, rule: string): Promise<void> {
+    const { sandbox, client, target, literal } = accepted;
+    const admitted = sandbox.admit(target);
+    if (!admitted.allowed) return reset(accepted, admitted);
+    const flow = new OpenFlow({ sandbox, client, target, literal, protocol: 'tcp', inspected: false, rule });
+    try {
+      const upstream = await connectUpstream(sandbox, target, literal);
+      if (flow.over) return void upstream.destroy();
+      flow.relay(upstream);
+    } catch (error) {
+      if (!(error instanceof UpstreamRefusal)) throw error;
+      reset(accepted, { allowed: false, code: error.code, rule: error.rule, hint: error.message });
+    }
+  }
+}
+
+function refusal(code: 'address_not_allowed', hint: string): Verdict & { allowed: false } {
+  return { allowed: false, code, rule: 'default deny', hint };
+}
+
+function judgeRefused(sandbox: SandboxEgress, target: Target | undefined, port: number): Verdict {
+  if (target === undefined)
+    return refusal('address_not_allowed', 'This address stands for no name (any more).');
+  const verdict = judgeConnection(sandbox.policy, target, protocolOf(sandbox.policy, target));
+  if (!verdict.allowed || target.host !== undefined) return verdict;
+  return refusal('address_not_allowed', `Nobody reaches this address on port ${port}, whatever a rule says.`);
+}
+
+/** What an address means to this sandbox; undefined for one of the pins' range that means nothing. */
+function targetOf(sandbox: SandboxEgress, literal: string, port: number): Target | undefined {
+  if (isPinned(literal)) {
+    const host = sandbox.pins.nameOf(literal);
+    return host === undefined ? undefined : { host, port };
+  }
+  const address = parseAddress(literal);
+  return address === undefined ? undefined : { address, port };
+}
+
+function reset(accepted: Accepted, verdict: Verdict & { allowed: false }): void {
+  const { sandbox, client, target, literal } = accepted;
+  const { code, rule, hint } = verdict;
+  sandbox.deny({ code, rule, hint, host: target.host ?? literal, port: target.port, protocol: 'tcp' });
+  client.resetAndDestroy();
+}

@@ -1,0 +1,208 @@
+/** What the proxy knows of one sandbox: its policy, pins, secrets, open flows, what it used, what it was denied last. */
+import type { EventEmitter } from 'node:events';
+import { type HostPattern, hostMatches, parseHostPattern, printable } from '../policy/host.ts';
+import {
+  type DenialCode,
+  exactNames,
+  judgeConnection,
+  needsTermination,
+  type Target,
+  type Verdict,
+} from '../policy/match.ts';
+import { emptyPolicy, narrow, type Policy, type Protocol, parseLevel } from '../policy/policy.ts';
+import { type Authority, createAuthority } from './authority.ts';
+import { egressLimits } from './limits.ts';
+import { Pins } from './pins.ts';
+import { TokenBucket } from './tokenBucket.ts';
+import type { BoundSecret, DenialEvent, EgressEvent, SandboxSettings } from './types.ts';
+
+/** An open connection of a sandbox, as far as cutting and counting it goes. */
+export interface Flow {
+  readonly target: Target;
+  readonly protocol: Protocol;
+  readonly inspected: boolean;
+  /** Bytes both ways until now. */
+  bytes(): number;
+  /** Ends both sides at once. */
+  cut(reason: string): void;
+  /** Whether what it carries at this moment is allowed by the policy as it is now. */
+  complies(): boolean;
+}
+
+export interface Secret extends Omit<BoundSecret, 'hosts'> {
+  readonly hosts: readonly HostPattern[];
+}
+
+export type Denial = Omit<DenialEvent, 'kind' | 'sandboxId' | 'at' | 'count'>;
+
+export class SandboxEgress {
+  readonly id: string;
+  readonly address: string;
+  readonly pins = new Pins();
+  readonly flows = new Set<Flow>();
+  readonly queries = new TokenBucket(egressLimits.queriesPerSecond, egressLimits.queriesBurst);
+  readonly newNames = new TokenBucket(egressLimits.namesPerSecond, egressLimits.namesBurst);
+  /** Lookups at the host's resolver that wait. */
+  lookups = 0;
+  /** Accepted sockets, those that will be refused included. */
+  sockets = 0;
+  policy: Policy = emptyPolicy;
+  secrets: readonly Secret[] = [];
+  readonly authority: Promise<Authority>;
+  readonly #events: EventEmitter<{ event: [EgressEvent] }>;
+  readonly #lastDenials: DenialEvent[] = [];
+  readonly #recent = new Map<string, { event: DenialEvent; unsaid: number }>();
+  readonly #eventTokens = new TokenBucket(egressLimits.denialsPerSecond, egressLimits.denialsBurst);
+  readonly #perHost = new Map<string, TokenBucket>();
+  #bytesOfEnded = 0;
+
+  constructor(
+    settings: Pick<SandboxSettings, 'id' | 'address'>,
+    stateDir: string,
+    events: EventEmitter<{ event: [EgressEvent] }>,
+  ) {
+    this.id = settings.id;
+    this.address = settings.address;
+    this.#events = events;
+    this.authority = createAuthority(stateDir, settings.id);
+    this.authority.catch(() => {}); // told to whoever waits for it
+  }
+
+  /** Replaces the policy; what no longer complies is cut before this returns. */
+  apply(settings: SandboxSettings): void {
+    const policy = narrow(
+      settings.levels.map(({ name, administrator, policy: written }) =>
+        parseLevel(written, { name, administrator, presets: settings.presets }),
+      ),
+    );
+    const secrets = settings.secrets.map((secret) => ({
+      ...secret,
+      hosts: secret.hosts.map(parseHostPattern),
+    }));
+    this.policy = policy;
+    this.secrets = secrets;
+    this.#perHost.clear();
+    for (const name of exactNames(policy).slice(0, egressLimits.namesPinnedAhead)) this.pins.addressOf(name);
+    for (const flow of [...this.flows]) {
+      const allowed = judgeConnection(policy, flow.target, flow.protocol).allowed;
+      const blind = !flow.inspected && flow.protocol === 'tls' && this.mustInspect(flow.target);
+      if (!allowed || blind || !flow.complies()) flow.cut('policy changed');
+    }
+  }
+
+  /** Whether TLS to this place has to be terminated: for the policy's sake, or because a secret is bound to it. */
+  mustInspect(target: Target): boolean {
+    return needsTermination(this.policy, target) || this.secretsFor(target.host).length > 0;
+  }
+
+  secretsFor(host: string | undefined): readonly Secret[] {
+    if (host === undefined) return [];
+    return this.secrets.filter((secret) => secret.hosts.some((pattern) => hostMatches(pattern, host)));
+  }
+
+  /** Whether a rule names this host itself, not by a wildcard. */
+  namesExactly(name: string): boolean {
+    return this.policy.levels.some((level) =>
+      level.allow.some((rule) => rule.host?.wildcard === false && rule.host.name === name),
+    );
+  }
+
+  /** Judges whether one more connection fits the budgets; counts it where it does. */
+  admit(target: Target): Verdict {
+    const { budgets } = this.policy;
+    const refuse = (code: DenialCode, hint: string): Verdict => ({
+      allowed: false,
+      code,
+      rule: 'budget',
+      hint,
+    });
+    const open = Math.min(budgets.connectionsMax ?? egressLimits.connectionsMax, egressLimits.connectionsMax);
+    if (this.flows.size >= open) {
+      return refuse('budget_exhausted', `No more than ${open} connections may be open at once; close some.`);
+    }
+    if (this.bytesUsed() >= (budgets.bytesMax ?? Number.POSITIVE_INFINITY)) return this.outOfBytes();
+    if (!this.#bucketOf(target).take()) {
+      return refuse('rate_limited', 'Too many new connections to this host; reuse connections or wait.');
+    }
+    return { allowed: true, rule: '' };
+  }
+
+  outOfBytes(): Verdict & { allowed: false } {
+    const hint = `The budget of ${this.policy.budgets.bytesMax} bytes is used up.`;
+    return { allowed: false, code: 'budget_exhausted', rule: 'budget', hint };
+  }
+
+  #bucketOf(target: Target): TokenBucket {
+    const key = target.host ?? String(target.address?.value);
+    let bucket = this.#perHost.get(key);
+    if (bucket === undefined) {
+      if (this.#perHost.size >= egressLimits.hostsCounted) this.#perHost.clear();
+      const perMinute = this.policy.budgets.connectionsPerMinuteMax ?? egressLimits.connectionsPerMinute;
+      bucket = new TokenBucket(perMinute / 60, perMinute);
+      this.#perHost.set(key, bucket);
+    }
+    return bucket;
+  }
+
+  bytesUsed(): number {
+    let bytes = this.#bytesOfEnded;
+    for (const flow of this.flows) bytes += flow.bytes();
+    return bytes;
+  }
+
+  /** Called every now and then: cuts everything once the bytes are used up. */
+  enforceBytes(): void {
+    const max = this.policy.budgets.bytesMax;
+    if (max === undefined || this.flows.size === 0 || this.bytesUsed() < max) return;
+    for (const flow of [...this.flows]) flow.cut('budget of bytes used up');
+  }
+
+  /** A flow has ended: its bytes stay counted. */
+  closed(flow: Flow): void {
+    if (this.flows.delete(flow)) this.#bytesOfEnded += flow.bytes();
+  }
+
+  cutAll(reason: string): void {
+    for (const flow of [...this.flows]) flow.cut(reason);
+  }
+
+  emit(event: EgressEvent): void {
+    this.#events.emit('event', event);
+  }
+
+  /** Tells a denial; equal ones within a second are told once with their number, and a flood of them is bounded. */
+  deny(denial: Denial): DenialEvent {
+    const key = JSON.stringify([denial.code, denial.host, denial.port, denial.method, denial.path]);
+    const at = new Date();
+    const known = this.#recent.get(key);
+    const event: DenialEvent = {
+      ...denial,
+      host: printable(denial.host),
+      kind: 'denied',
+      sandboxId: this.id,
+      at: at.toISOString(),
+      count: (known?.unsaid ?? 0) + 1,
+    };
+    this.#remember(event);
+    const young =
+      known !== undefined && at.getTime() - Date.parse(known.event.at) < egressLimits.denialRepeatMs;
+    if (young || !this.#eventTokens.take()) {
+      if (known !== undefined) known.unsaid += 1;
+      return event;
+    }
+    this.#recent.delete(key);
+    if (this.#recent.size >= egressLimits.denialsRemembered) this.#recent.clear();
+    this.#recent.set(key, { event, unsaid: 0 });
+    this.emit(event);
+    return event;
+  }
+
+  #remember(event: DenialEvent): void {
+    this.#lastDenials.push(event);
+    if (this.#lastDenials.length > egressLimits.denialsShown) this.#lastDenials.shift();
+  }
+
+  lastDenials(): readonly DenialEvent[] {
+    return this.#lastDenials;
+  }
+}

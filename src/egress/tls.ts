@@ -1,0 +1,134 @@
+/** TLS: the name asked for has to be the name connected to; then bytes pass untouched, or the proxy terminates. */
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { judgeConnection, type Target, type Verdict } from '../policy/match.ts';
+import { helloBytesMax, isHelloRetry, readClientHello, tlsAlerts } from './clientHello.ts';
+import { gather } from './gather.ts';
+import { serveHttp } from './httpServer.ts';
+import { egressLimits } from './limits.ts';
+import { OpenFlow } from './openFlow.ts';
+import type { SandboxEgress } from './sandbox.ts';
+import { connectUpstream, UpstreamRefusal } from './upstream.ts';
+
+export interface Accepted {
+  readonly sandbox: SandboxEgress;
+  readonly client: Socket;
+  readonly target: Target;
+  /** The address that the sandbox connected to. */
+  readonly literal: string;
+}
+
+export async function handleTls(accepted: Accepted): Promise<void> {
+  const { sandbox, client, target, literal } = accepted;
+  const { result, bytes } = await gather(client, {
+    test: (start) => {
+      const read = readClientHello(start);
+      return read.state === 'more' ? undefined : read;
+    },
+    bytesMax: helloBytesMax * 2,
+    msMax: egressLimits.helloMsMax,
+  });
+  if (result === undefined) return void client.resetAndDestroy();
+  if (result.state !== 'hello') return refuse(accepted, tlsRefusal(result.reason));
+  const { hello } = result;
+  const verdict = judgeConnection(sandbox.policy, target, 'tls');
+  if (!verdict.allowed) return refuse(accepted, verdict);
+  if (hello.serverName !== target.host) {
+    const hint = `The connection leads to ${target.host}, but TLS asks for ${hello.serverName}. Use the name in both.`;
+    return refuse(accepted, { allowed: false, code: 'host_mismatch', rule: verdict.rule, hint });
+  }
+  const admitted = sandbox.admit(target);
+  if (!admitted.allowed) return refuse(accepted, admitted);
+  const inspected = sandbox.mustInspect(target);
+  const flow = new OpenFlow({
+    sandbox,
+    client,
+    target,
+    literal,
+    protocol: 'tls',
+    inspected,
+    rule: verdict.rule,
+  });
+  if (inspected) return terminate(accepted, flow, bytes);
+  client.unshift(bytes.subarray(hello.bytes));
+  await passThrough(accepted, flow, bytes.subarray(0, hello.bytes));
+}
+
+function tlsRefusal(reason: string): Verdict & { allowed: false } {
+  const hint = `TLS was refused: ${reason}.`;
+  return { allowed: false, code: 'tls_refused', rule: 'TLS rules', hint };
+}
+
+function refuse(accepted: Accepted, verdict: Verdict & { allowed: false }): void {
+  const { code, rule, hint } = verdict;
+  const { sandbox, client, target, literal } = accepted;
+  sandbox.deny({ code, rule, hint, host: target.host ?? literal, port: target.port, protocol: 'tls' });
+  const byName = code === 'name_not_allowed' || code === 'host_mismatch' || code === 'upstream_unreachable';
+  client.end(byName ? tlsAlerts.unrecognizedName : tlsAlerts.accessDenied);
+  client.resume(); // what was sent is read, so that the alert is not lost to a reset
+  setTimeout(() => client.destroy(), egressLimits.refusalLingerMs).unref();
+}
+
+async function passThrough(accepted: Accepted, flow: OpenFlow, hello: Buffer): Promise<void> {
+  const { sandbox, client, target, literal } = accepted;
+  let upstream: Socket;
+  try {
+    upstream = await connectUpstream(sandbox, target, literal);
+  } catch (error) {
+    if (!(error instanceof UpstreamRefusal)) throw error;
+    return refuse(accepted, { allowed: false, code: error.code, rule: error.rule, hint: error.message });
+  }
+  if (flow.over) return void upstream.destroy();
+  client.once('close', () => upstream.destroy());
+  upstream.on('error', () => upstream.destroy());
+  upstream.write(hello);
+  const first = await gather(upstream, {
+    test: isHelloRetry,
+    bytesMax: helloBytesMax,
+    msMax: egressLimits.helloMsMax,
+  });
+  if (flow.over) return void upstream.destroy();
+  if (first.result === true) {
+    client.write(first.bytes);
+    const second = await secondHello(client);
+    if (second === undefined || second.serverName !== target.host) {
+      upstream.destroy();
+      return refuse(accepted, tlsRefusal('the second ClientHello names another server'));
+    }
+    upstream.write(second.bytes);
+    client.unshift(second.rest);
+  } else upstream.unshift(first.bytes);
+  flow.relay(upstream);
+}
+
+/** After a HelloRetryRequest the client says hello again; a server believes the name that stands in either. */
+async function secondHello(
+  client: Socket,
+): Promise<{ serverName: string; bytes: Buffer; rest: Buffer } | undefined> {
+  const { result, bytes } = await gather(client, {
+    test: (start) => {
+      const read = readClientHello(start, { second: true });
+      return read.state === 'more' ? undefined : read;
+    },
+    bytesMax: helloBytesMax * 2,
+    msMax: egressLimits.helloMsMax,
+  });
+  if (result?.state !== 'hello') return undefined;
+  const { serverName, bytes: length } = result.hello;
+  return { serverName, bytes: bytes.subarray(0, length), rest: bytes.subarray(length) };
+}
+
+async function terminate(accepted: Accepted, flow: OpenFlow, start: Buffer): Promise<void> {
+  const { sandbox, client, target } = accepted;
+  const authority = await sandbox.authority;
+  const secureContext = await authority.contextFor(target.host ?? '');
+  if (flow.over) return;
+  client.unshift(start);
+  const inside = new TLSSocket(client, { isServer: true, secureContext, ALPNProtocols: ['http/1.1'] });
+  inside.on('error', () => flow.cut('TLS failed'));
+  const timer = setTimeout(() => flow.cut('TLS took too long'), egressLimits.helloMsMax);
+  inside.once('secure', () => clearTimeout(timer));
+  inside.once('close', () => clearTimeout(timer));
+  flow.wrapped(inside);
+  serveHttp(inside, flow);
+}

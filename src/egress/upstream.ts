@@ -1,0 +1,139 @@
+/** Connects to the outside: names by the host's own resolver, and every address checked again before it is used. */
+import { lookup } from 'node:dns/promises';
+import { connect, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { type Address, parseAddress, reachOf } from '../policy/address.ts';
+import { allowsPrivate, type DenialCode, deniesAddress, type Target } from '../policy/match.ts';
+import { egressLimits } from './limits.ts';
+import type { SandboxEgress } from './sandbox.ts';
+
+/** Why there is no connection, in the words of a denial. */
+export class UpstreamRefusal extends Error {
+  readonly code: DenialCode;
+  readonly rule: string;
+
+  constructor(code: DenialCode, hint: string, rule = 'default deny') {
+    super(hint);
+    this.code = code;
+    this.rule = rule;
+  }
+}
+
+interface Kept {
+  readonly addresses: Promise<readonly string[]>;
+  readonly until: number;
+}
+const kept = new Map<string, Kept>();
+
+/**
+ * Resolves with a connected socket.
+ * @throws UpstreamRefusal
+ */
+export async function connectUpstream(
+  sandbox: SandboxEgress,
+  target: Target,
+  literal: string,
+): Promise<Socket> {
+  const found = target.host === undefined ? [literal] : await addressesOf(sandbox, target.host);
+  const checked = found.map((text) => ({ text, refusal: refusalOf(sandbox, target, text) }));
+  const usable = checked.filter(({ refusal }) => refusal === undefined);
+  if (usable.length === 0) {
+    const refusal = checked.find((entry) => entry.refusal !== undefined)?.refusal;
+    throw refusal ?? new UpstreamRefusal('upstream_unreachable', `${target.host} has no address.`);
+  }
+  let last: unknown;
+  for (const { text } of usable.slice(0, egressLimits.addressesTried)) {
+    try {
+      return await connectTo(text, target.port);
+    } catch (error) {
+      last = error;
+    }
+  }
+  const how = (last as NodeJS.ErrnoException | undefined)?.code ?? 'no answer';
+  throw new UpstreamRefusal(
+    'upstream_unreachable',
+    `${target.host ?? literal} cannot be reached: ${how}.`,
+    'none',
+  );
+}
+
+/** Undefined where the address may be used. */
+function refusalOf(sandbox: SandboxEgress, target: Target, text: string): UpstreamRefusal | undefined {
+  const address = parseAddress(text);
+  const name = target.host ?? text;
+  if (address === undefined) return new UpstreamRefusal('address_private', `${name} has an odd address.`);
+  const deny = deniesAddress(sandbox.policy, target.port, address);
+  if (deny !== undefined)
+    return new UpstreamRefusal('denied_by_rule', `${name} leads to a denied network.`, deny.text);
+  const reach = reachOf(address);
+  if (reach === 'public' && !isOwnAddress(address)) return undefined;
+  if (reach !== 'never' && allowsPrivate(sandbox.policy, target, address)) return undefined;
+  const hint = `${name} leads to a private address; only an administrator's rule with allowPrivate opens those.`;
+  return new UpstreamRefusal('address_private', hint);
+}
+
+/** The host itself, by whichever of its addresses, is as closed as a private network. */
+function isOwnAddress(address: Address): boolean {
+  return Object.values(networkInterfaces()).some((entries) =>
+    entries?.some((entry) => parseAddress(entry.address)?.value === address.value),
+  );
+}
+
+async function addressesOf(sandbox: SandboxEgress, host: string): Promise<readonly string[]> {
+  const now = performance.now();
+  const known = kept.get(host);
+  if (known !== undefined && known.until > now) return known.addresses;
+  if (sandbox.lookups >= egressLimits.lookupsMax) {
+    throw new UpstreamRefusal(
+      'rate_limited',
+      'Too many names are being looked up at once; wait a moment.',
+      'budget',
+    );
+  }
+  sandbox.lookups += 1;
+  const addresses = resolve(host);
+  if (kept.size >= egressLimits.lookupsKept) kept.clear();
+  kept.set(host, { addresses, until: now + egressLimits.lookupKeptMs });
+  try {
+    return await addresses;
+  } catch (error) {
+    kept.delete(host);
+    throw error;
+  } finally {
+    sandbox.lookups -= 1;
+  }
+}
+
+async function resolve(host: string): Promise<readonly string[]> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error('timeout')), egressLimits.lookupMsMax);
+  try {
+    // With the dot at its end the name is looked up as it stands, without the host's search domains.
+    const found = await Promise.race([lookup(`${host}.`, { all: true, order: 'ipv4first' }), late.promise]);
+    return found.map(({ address }) => address);
+  } catch {
+    throw new UpstreamRefusal(
+      'upstream_unreachable',
+      `The host's resolver has no address for ${host}.`,
+      'none',
+    );
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function connectTo(address: string, port: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: address, port, allowHalfOpen: true, noDelay: true });
+    const timer = setTimeout(() => socket.destroy(new Error('timeout')), egressLimits.connectMsMax);
+    socket.once('connect', () => {
+      clearTimeout(timer);
+      socket.off('error', reject);
+      resolve(socket);
+    });
+    socket.once('error', (error) => {
+      clearTimeout(timer);
+      reject(error);
+    });
+  });
+}

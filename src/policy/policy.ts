@@ -1,0 +1,241 @@
+/** Reads policies: schema first, then names and networks; several levels make one policy that only narrows. */
+import { Value } from '@sinclair/typebox/value';
+import {
+  type AllowCidr,
+  type AllowHost,
+  type AllowPreset,
+  type Budgets,
+  type DenyCidr,
+  type DenyHost,
+  EgressPolicy,
+  type PresetName,
+} from '../../schema/policy.ts';
+import { CasemateError } from '../base/errors.ts';
+import { type Cidr, parseCidr } from './address.ts';
+import { builtinDenial, neverOpens } from './builtin.ts';
+import { type HostPattern, parseHostPattern, printable } from './host.ts';
+
+export type Protocol = 'tls' | 'http' | 'tcp';
+
+export interface HeaderRule {
+  readonly name: string;
+  readonly value: string;
+}
+
+export interface Rule {
+  /** How the rule is shown to people: `allow api.example.com:443 GET /v1`. */
+  readonly text: string;
+  readonly host?: HostPattern;
+  readonly cidr?: Cidr;
+  /** Empty means every port; only deny rules have it so. */
+  readonly ports: readonly number[];
+  readonly protocol?: Protocol;
+  readonly methods?: readonly string[];
+  readonly paths?: readonly string[];
+  readonly inspect: boolean;
+  readonly headers: readonly HeaderRule[];
+  readonly allowPrivate: boolean;
+}
+
+export interface Level {
+  /** Whose rules they are: `tenant`, `template`, `sandbox`, … */
+  readonly name: string;
+  /** Only an administrator's level opens private addresses and the ports that are denied by default. */
+  readonly administrator: boolean;
+  readonly allow: readonly Rule[];
+  readonly deny: readonly Rule[];
+  readonly budgets: Budgets;
+}
+
+/** A flow passes where every level allows it. No level at all allows nothing. */
+export interface Policy {
+  readonly levels: readonly Level[];
+  readonly budgets: Budgets;
+}
+
+export const emptyPolicy: Policy = { levels: [], budgets: {} };
+
+export type Presets = Readonly<Record<PresetName, readonly PresetHost[]>>;
+
+export interface PresetHost {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface ParseOptions {
+  readonly name: string;
+  readonly administrator: boolean;
+  /** What the server's own package clients use. */
+  readonly presets: Presets;
+}
+
+/**
+ * One level out of what a caller wrote.
+ * @throws CasemateError `invalid_request` whose message names the place (`allow[2].ports`), or `forbidden` for what only
+ *   an administrator may open.
+ */
+export function parseLevel(written: unknown, options: ParseOptions): Level {
+  if (!Value.Check(EgressPolicy, written)) throw schemaError(written);
+  const place = <Result>(where: string, work: () => Result): Result => {
+    try {
+      return work();
+    } catch (error) {
+      const known = CasemateError.from(error);
+      throw new CasemateError(known.code, `${where}: ${known.message}`, { hint: known.hint });
+    }
+  };
+  return {
+    name: options.name,
+    administrator: options.administrator,
+    allow: (written.allow ?? []).flatMap((rule, index) =>
+      place(`allow[${index}]`, () => allowRules(rule, options)),
+    ),
+    deny: (written.deny ?? []).map((rule, index) => place(`deny[${index}]`, () => denyRule(rule))),
+    budgets: written.budgets ?? {},
+  };
+}
+
+function schemaError(written: unknown): CasemateError {
+  const first = Value.Errors(EgressPolicy, written).First();
+  const where =
+    first?.path
+      .replace(/^\//, '')
+      .replace(/\/(\d+)/g, '[$1]')
+      .replaceAll('/', '.') || 'policy';
+  return new CasemateError('invalid_request', `${where}: ${first?.message ?? 'is no policy'}.`, {
+    hint: 'A rule is {host, ports?, protocol?, methods?, paths?, inspect?, headers?}, {cidr, ports} or {preset}; unknown fields are refused.',
+  });
+}
+
+function allowRules(rule: AllowHost | AllowCidr | AllowPreset, options: ParseOptions): Rule[] {
+  if ('preset' in rule) return presetRules(rule.preset as PresetName, options.presets);
+  const checked = 'cidr' in rule ? cidrRule(rule) : hostRule(rule);
+  if (options.administrator) return [checked];
+  if (checked.allowPrivate) {
+    throw new CasemateError('forbidden', 'only an administrator opens private addresses.');
+  }
+  const blocked = checked.ports.find((port) => builtinDenial(port) !== undefined);
+  if (blocked !== undefined) {
+    throw new CasemateError(
+      'forbidden',
+      `port ${blocked} (${builtinDenial(blocked)}) is denied unless an administrator's policy opens it.`,
+    );
+  }
+  return [checked];
+}
+
+function hostRule(rule: AllowHost): Rule {
+  const host = parseHostPattern(rule.host);
+  const ports = checkedPorts(rule.ports ?? [443, 80]);
+  const made = {
+    ...common(rule),
+    host,
+    ports,
+    inspect: rule.inspect ?? false,
+    headers: rule.headers ?? [],
+    allowPrivate: rule.allowPrivate ?? false,
+  };
+  if (rule.protocol === 'tcp' && needsRequests(made)) {
+    throw new CasemateError(
+      'invalid_request',
+      'methods, paths, inspect and headers need HTTP, not protocol tcp.',
+    );
+  }
+  return { ...made, text: ruleText('allow', rule.host, rule.ports ?? [], rule) };
+}
+
+function cidrRule(rule: AllowCidr): Rule {
+  return {
+    text: ruleText('allow', rule.cidr, rule.ports, {}),
+    cidr: parseCidr(rule.cidr),
+    ports: checkedPorts(rule.ports),
+    ...(rule.protocol === undefined ? {} : { protocol: rule.protocol as Protocol }),
+    inspect: false,
+    headers: [],
+    allowPrivate: rule.allowPrivate ?? false,
+  };
+}
+
+function denyRule(rule: DenyHost | DenyCidr): Rule {
+  const rest = { ports: rule.ports ?? [], inspect: false, headers: [], allowPrivate: false };
+  if ('cidr' in rule) {
+    return { ...rest, text: ruleText('deny', rule.cidr, rest.ports, {}), cidr: parseCidr(rule.cidr) };
+  }
+  return {
+    ...rest,
+    ...common(rule),
+    text: ruleText('deny', rule.host, rest.ports, rule),
+    host: parseHostPattern(rule.host),
+  };
+}
+
+function common(rule: DenyHost): Pick<Rule, 'protocol' | 'methods' | 'paths'> {
+  for (const path of rule.paths ?? []) {
+    if (!isPlainPath(path)) {
+      throw new CasemateError(
+        'invalid_request',
+        `the path prefix "${printable(path)}" can be read in two ways.`,
+      );
+    }
+  }
+  return {
+    ...(rule.protocol === undefined ? {} : { protocol: rule.protocol as Protocol }),
+    ...(rule.methods === undefined ? {} : { methods: rule.methods }),
+    ...(rule.paths === undefined ? {} : { paths: rule.paths }),
+  };
+}
+
+function checkedPorts(ports: readonly number[]): readonly number[] {
+  const never = ports.find(neverOpens);
+  if (never === undefined) return ports;
+  throw new CasemateError(
+    'invalid_request',
+    `port ${never} stays closed: names are answered by Casemate alone.`,
+  );
+}
+
+function presetRules(name: PresetName, presets: Presets): Rule[] {
+  const hosts = presets[name];
+  if (hosts.length === 0) {
+    throw new CasemateError('invalid_request', `the preset "${name}" knows no host on this server.`, {
+      hint: `The server's own ${name} is not installed or not set up; write host rules instead.`,
+    });
+  }
+  return hosts.map(({ host, port }) => ({
+    ...hostRule({ host, ports: [port] }),
+    text: `allow preset ${name} (${host}:${port})`,
+  }));
+}
+
+function ruleText(
+  action: string,
+  what: string,
+  ports: readonly number[],
+  rule: { methods?: readonly string[]; paths?: readonly string[] },
+): string {
+  const place = printable(what) + (ports.length === 0 ? '' : `:${ports.join(',')}`);
+  return [action, place, rule.methods?.join(','), rule.paths?.join(',')].filter(Boolean).join(' ');
+}
+
+/** Whether a rule can only be judged where requests are read. */
+export function needsRequests(rule: Pick<Rule, 'methods' | 'paths' | 'inspect' | 'headers'>): boolean {
+  return rule.methods !== undefined || rule.paths !== undefined || rule.inspect || rule.headers.length > 0;
+}
+
+/** A path that every server reads alike: nothing that one of them would decode, collapse or climb. */
+export function isPlainPath(path: string): boolean {
+  if (!/^\/[\x21-\x7e]*$/.test(path) || /[\\;]|\/\/|%(?:2e|2f|5c|25|00)/i.test(path)) return false;
+  return !path.split('/').some((segment) => segment === '.' || segment === '..');
+}
+
+/** Puts levels on top of each other: each may only narrow, budgets take the smallest. */
+export function narrow(levels: readonly Level[]): Policy {
+  const least = (key: keyof Budgets): Budgets => {
+    const given = levels.flatMap((level) => level.budgets[key] ?? []);
+    return given.length === 0 ? {} : { [key]: Math.min(...given) };
+  };
+  return {
+    levels,
+    budgets: { ...least('bytesMax'), ...least('connectionsMax'), ...least('connectionsPerMinuteMax') },
+  };
+}
