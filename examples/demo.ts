@@ -94,7 +94,7 @@ async function showAudit(server: TestServer): Promise<void> {
   for (const event of events) counts.set(event.action, (counts.get(event.action) ?? 0) + 1);
   say([...counts].map(([action, count]) => `${action} × ${count}`).join(', '));
   const refused = events.filter((event) => event.action === 'network.denied');
-  const metadata = refused.find((event) => event.detail.address === '169.254.169.254');
+  const metadata = refused.find((event) => event.detail.host === '169.254.169.254');
   if (metadata === undefined) throw new Error('the attempt on the metadata address is not in the audit log');
   say(
     `for example: ${metadata.at} sandbox ${metadata.sandboxId} was refused 169.254.169.254:${metadata.detail.port}`,

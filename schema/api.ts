@@ -2,6 +2,7 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { errorTable } from '../src/base/errors.ts';
 import { limits } from '../src/base/limits.ts';
+import { EgressPolicy } from './policy.ts';
 
 const closed = { additionalProperties: false } as const;
 const Time = Type.String({ description: 'ISO 8601, UTC' });
@@ -105,6 +106,7 @@ export const CreateSandbox = Type.Object(
     metadata: optional(Tags),
     labels: optional(Tags),
     limits: optional(Limits),
+    policy: optional(EgressPolicy),
     user: optional(UserName),
     hostname: optional(Type.String({ pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' })),
   },
@@ -130,6 +132,7 @@ export const Sandbox = Type.Object(
     onTimeout: Type.String({ enum: ['kill', 'pause'] }),
     autoResume: Type.Boolean(),
     pausedAt: optional(Time),
+    policy: optional(EgressPolicy),
     snapshotId: optional(Type.String({ description: 'The snapshot that it was started from' })),
     metadata: Type.Record(Type.String(), Type.String()),
     labels: Type.Record(Type.String(), Type.String()),
@@ -434,6 +437,8 @@ export const ForkedChildren = Type.Object({
   ),
 });
 export const Health = Type.Object({ status: Type.String(), version: Type.String() });
+
+export { EgressPolicy };
 
 export type CreateSandbox = Static<typeof CreateSandbox>;
 export type StartExec = Static<typeof StartExec>;

@@ -97,7 +97,7 @@ export const EgressPolicy = Type.Object(
     deny: Type.Optional(Type.Array(Type.Union([DenyHost, DenyCidr]), { maxItems: 256 })),
     budgets: Type.Optional(Budgets),
   },
-  { ...closed, $id: 'EgressPolicy' },
+  closed,
 );
 
 export type AllowHost = Static<typeof AllowHost>;

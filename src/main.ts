@@ -13,6 +13,7 @@ import {
 import { CasemateError } from './base/errors.ts';
 import { checkLimits } from './base/limits.ts';
 import { createLog, type Log } from './base/log.ts';
+import type { EgressConfig } from './egress/main.ts';
 
 export { examine, type Finding } from './doctor/examine.ts';
 
@@ -79,8 +80,10 @@ export async function serve(config: ServeConfig): Promise<Serving> {
       ready.reject(new CasemateError('internal', 'The server does not start; its log says why.')),
     log,
   });
+  const egress = await superviseEgress({ gate: root.gate, stateDir: paths.egress, user: serverUser }, log);
   const stop = async (): Promise<void> => {
     await supervisor.stop();
+    await egress.stop();
     await root.stop();
     unlock();
   };
@@ -89,6 +92,33 @@ export async function serve(config: ServeConfig): Promise<Serving> {
     return { url: await ready.promise, keyFile: paths.keyFile, stop };
   } catch (error) {
     await stop();
+    throw error;
+  }
+}
+
+/** Keeps the egress proxy running, as a process of its own without rights. While it does not run, nothing passes. */
+async function superviseEgress(config: EgressConfig, log: Log): Promise<{ stop(): Promise<void> }> {
+  const [{ egressArgv }, { Supervisor }] = await Promise.all([
+    import('./egress/main.ts'),
+    import('./rootd/supervisor.ts'),
+  ]);
+  const ready = Promise.withResolvers<void>();
+  const supervisor = new Supervisor({
+    argv: () => egressArgv(config),
+    onSocket: () => {},
+    onReady: () => ready.resolve(),
+    onHopeless: () =>
+      ready.reject(
+        new CasemateError('policy_unenforceable', 'The egress proxy does not start; its log says why.'),
+      ),
+    log,
+  });
+  supervisor.start();
+  try {
+    await ready.promise;
+    return supervisor;
+  } catch (error) {
+    await supervisor.stop();
     throw error;
   }
 }
@@ -137,6 +167,9 @@ async function runServer(config: ServeConfig): Promise<void> {
     { openStore },
     { HostNode },
     { RootClient },
+    { EgressSocketClient },
+    { egressSocketPath },
+    { readPresets },
   ] = await Promise.all([
     import('./gateway/native/gateway.ts'),
     import('./gateway/e2b/gateway.ts'),
@@ -146,6 +179,9 @@ async function runServer(config: ServeConfig): Promise<void> {
     import('./store/store.ts'),
     import('./node/node.ts'),
     import('./node/rootClient.ts'),
+    import('./egress/client.ts'),
+    import('./egress/main.ts'),
+    import('./policy/presets.ts'),
   ]);
   const paths = pathsOf(config.dataDir);
   const user = systemUser(serverUserName);
@@ -154,7 +190,9 @@ async function runServer(config: ServeConfig): Promise<void> {
   const root = new RootClient(new Socket({ fd: 3, readable: true, writable: true }));
   root.on('end', () => process.exit(0));
   const node = new HostNode({ root, diskProbeDir: paths.server, log });
-  const core = createCore({ store, node, clock: systemClock, log, tokenSecret: secret });
+  const proxy = new EgressSocketClient({ socketPath: egressSocketPath(paths.egress), log });
+  const presets = readPresets(); // takes a second or two, and only who uses one waits for it
+  const core = createCore({ store, node, clock: systemClock, log, tokenSecret: secret, proxy, presets });
   const e2b = await createE2bProtocol(core, {
     log,
     publicPorts: (config.e2bPreviews ?? (isLoopback(config.host) ? 'public' : 'private')) === 'public',

@@ -35,6 +35,8 @@ export interface Paths {
   readonly journal: string;
   /** Root's: snapshots, paused sandboxes included, and the key of their MACs. */
   readonly snapshots: string;
+  /** The egress proxy's: its control socket and the sandboxes' certificate authorities. */
+  readonly egress: string;
   /** Root's: templates mounted read-only. */
   readonly roots: string;
   /** The server's: database and first key. */
@@ -59,6 +61,7 @@ export function pathsOf(dataDir: string): Paths {
     sandboxes: join(dataDir, 'sandboxes'),
     journal: join(dataDir, 'journal'),
     snapshots: join(dataDir, 'snapshots'),
+    egress: join(dataDir, 'egress'),
     roots: join(dataDir, 'roots'),
     server: join(dataDir, 'server'),
     database: join(dataDir, 'server', 'casemate.db'),

@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { CreateOptions } from '../../sdk/typescript/src/index.ts';
 import { connectionOf } from './connection.ts';
+import { allowed } from './egress.ts';
 
 export interface CreateFlags {
   template?: string;
@@ -11,6 +12,7 @@ export interface CreateFlags {
   runtime?: string;
   timeout?: number;
   idleTimeout?: number;
+  allow: string[];
   env: Record<string, string>;
   label: Record<string, string>;
   metadata: Record<string, string>;
@@ -30,6 +32,12 @@ export function withCreateFlags(command: Command): Command {
     .option('--idle-timeout <seconds>', 'end after this long without use', number)
     .option('--pause-on-timeout', 'pause at the time limit or at idleness instead of ending')
     .option('--auto-resume', 'resume by the next call while it is paused')
+    .option(
+      '--allow <host>',
+      'let it reach name, *.name, name:port or preset:pip; repeatable',
+      (host: string, before: string[]) => [...before, host],
+      [],
+    )
     .option('-e, --env <name=value>', 'environment; repeatable', pair, {})
     .option('-l, --label <name=value>', 'label; repeatable', pair, {})
     .option('--metadata <name=value>', 'metadata; repeatable', pair, {})
@@ -66,6 +74,7 @@ export function createOptions(program: Command, flags: CreateFlags): CreateOptio
     ...(flags.pauseOnTimeout === true ? { onTimeout: 'pause' as const } : {}),
     ...(flags.autoResume === true ? { autoResume: true } : {}),
     env: flags.env,
+    ...(flags.allow.length === 0 ? {} : { policy: { allow: flags.allow.map(allowed) } }),
     labels: flags.label,
     metadata: flags.metadata,
     limits,

@@ -6,6 +6,7 @@ import { completionCommand } from './completion.ts';
 import { cpCommand } from './cp.ts';
 import { createCommand } from './create.ts';
 import { doctorCommand } from './doctor.ts';
+import { egressCommand } from './egress.ts';
 import { execCommand } from './exec.ts';
 import { harmless, jsonLine } from './harmless.ts';
 import { keyCommand } from './key.ts';
@@ -52,6 +53,7 @@ export function createProgram(): Command {
     resumeCommand,
     snapshotCommand,
     forkCommand,
+    egressCommand,
     templateCommand,
     poolCommand,
     keyCommand,

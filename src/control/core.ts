@@ -12,18 +12,11 @@ import type {
   SandboxNode,
   TemplateInfo,
 } from '../node/types.ts';
-import type {
-  AuditFilter,
-  AuditRow,
-  KeyRow,
-  Page,
-  PageRequest,
-  PoolRow,
-  SandboxRow,
-  Store,
-} from '../store/types.ts';
+import type { AuditFilter, AuditRow, KeyRow, Page, PageRequest, PoolRow, Store } from '../store/types.ts';
 import { authenticate, hashSecret, needAdmin, needTenant, type Principal, sandboxFor } from './access.ts';
+import type { Presets } from '../policy/policy.ts';
 import type { Clock } from './clock.ts';
+import { Egress, type EgressPort, type KernelRefusal } from './egress.ts';
 import { type AuditAction, Recorder } from './recorder.ts';
 import { Sandboxes } from './sandboxes.ts';
 import { Snapshots } from './snapshots.ts';
@@ -34,6 +27,9 @@ export interface CoreOptions {
   readonly node: SandboxNode;
   readonly clock: Clock;
   readonly log: Log;
+  /** The egress proxy, and what the server's package clients use. */
+  readonly proxy: EgressPort;
+  readonly presets: Promise<Presets>;
   /** What tokens for single sandboxes are derived from; it has to outlive the server. */
   readonly tokenSecret: Buffer;
 }
@@ -59,11 +55,13 @@ export class Core {
   readonly tokens: SandboxTokens;
   readonly #options: CoreOptions;
   readonly #recorder: Recorder;
+  readonly #egress: Egress;
 
   constructor(options: CoreOptions) {
     this.#options = options;
     this.#recorder = new Recorder(options.store);
-    this.sandboxes = new Sandboxes({ ...options, recorder: this.#recorder });
+    this.#egress = new Egress({ ...options, recorder: this.#recorder });
+    this.sandboxes = new Sandboxes({ ...options, recorder: this.#recorder, egress: this.#egress });
     this.snapshots = new Snapshots({ ...options, recorder: this.#recorder, sandboxes: this.sandboxes });
     this.tokens = new SandboxTokens(options.tokenSecret);
   }
@@ -336,12 +334,9 @@ export class Core {
     else this.#recorder.did(principal, 'auth.denied', undefined, detail);
   }
 
-  /** A place that a sandbox tried to reach. */
-  recordDenied(refusal: { id: string; address: string; protocol: string; port: number }): void {
-    const row: SandboxRow | undefined = this.#options.store.sandboxes.find(refusal.id);
-    if (row === undefined) return;
-    const { address, protocol, port } = refusal;
-    this.#recorder.uninvited(row.tenantId, 'network.denied', row.id, { address, protocol, port });
+  /** A place that the kernel refused a sandbox. */
+  recordDenied(refusal: KernelRefusal): void {
+    this.#egress.refused(refusal);
   }
 }
 

@@ -1,4 +1,5 @@
 /** What a create request asks for, and the row that a sandbox begins with. */
+import type { EgressPolicy } from '../../schema/policy.ts';
 import { CasemateError } from '../base/errors.ts';
 import { limits as bounds } from '../base/limits.ts';
 import type { SandboxLimits } from '../runtime/driver.ts';
@@ -18,6 +19,8 @@ export interface CreateRequest {
   readonly metadata?: Readonly<Record<string, string>>;
   readonly labels?: Readonly<Record<string, string>>;
   readonly limits?: Partial<SandboxLimits>;
+  /** What it may reach; nothing by default. */
+  readonly policy?: EgressPolicy;
   readonly user?: string;
   readonly hostname?: string;
 }
@@ -62,6 +65,9 @@ export function draftRow(
     labels: request.labels ?? {},
     limits: { ...defaultLimits, ...snapshot?.limits, ...request.limits },
     ...(snapshot === undefined ? {} : { snapshotId: snapshot.id }),
+    ...(request.policy === undefined
+      ? {}
+      : { egress: { policy: request.policy, administrator: principal.scope === 'admin' } }),
     user: request.user ?? snapshot?.user ?? 'user',
     hostname: request.hostname ?? 'sandbox',
   };

@@ -4,6 +4,7 @@ import { newId } from '../base/ids.ts';
 import type { SandboxNode } from '../node/types.ts';
 import type { SandboxRow, Store } from '../store/types.ts';
 import type { Clock } from './clock.ts';
+import type { Egress } from './egress.ts';
 import type { Reaper } from './reaper.ts';
 import { advance } from './state.ts';
 
@@ -12,6 +13,7 @@ export interface PausesOptions {
   readonly node: SandboxNode;
   readonly clock: Clock;
   readonly reaper: Reaper;
+  readonly egress: Egress;
 }
 
 export class Pauses {
@@ -77,18 +79,20 @@ export class Pauses {
     return this.alone(id, async () => {
       const row = this.#row(id);
       if (row.state === 'running') return row;
-      const { node, clock, reaper } = this.#options;
+      const { node, clock, reaper, egress } = this.#options;
       const resuming = this.#advance(row, 'resuming');
       const pauseId = row.pauseId ?? '';
       try {
-        await node.restore({
+        const live = await node.restore({
           snapshotId: pauseId,
           id,
           bind: { env: {} },
           limits: row.limits,
           onTaken: () => {},
         });
+        await egress.bind(live, row.egress); // it came back with another address
       } catch (error) {
+        await node.destroy(id);
         this.#advance(resuming, 'paused');
         throw error;
       }

@@ -15,6 +15,8 @@ export type AuditAction =
   | 'sandbox.end'
   | 'limit.hit'
   | 'network.denied'
+  | 'network.flow'
+  | 'policy.set'
   | 'exec.start'
   | 'exec.attach'
   | 'exec.stdin'

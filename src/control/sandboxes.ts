@@ -1,5 +1,6 @@
 /** Sandbox life: create, find, extend, end; and putting the rows right after a restart. */
 import { createHash } from 'node:crypto';
+import type { EgressPolicy } from '../../schema/policy.ts';
 import { CasemateError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { Log } from '../base/log.ts';
@@ -7,6 +8,7 @@ import type { GoneReason, LiveSandbox, SandboxNode } from '../node/types.ts';
 import type { EndReason, Page, PageRequest, SandboxFilter, SandboxRow, Store } from '../store/types.ts';
 import { confinedTo, needTenant, type Principal, sandboxFor, snapshotFor } from './access.ts';
 import type { Clock } from './clock.ts';
+import type { Egress } from './egress.ts';
 import { type CreateRequest, draftCopy, draftRow, sorted } from './draft.ts';
 import { Pauses, withoutPause } from './pauses.ts';
 import { Reaper } from './reaper.ts';
@@ -18,6 +20,7 @@ export interface SandboxesOptions {
   readonly node: SandboxNode;
   readonly clock: Clock;
   readonly recorder: Recorder;
+  readonly egress: Egress;
   readonly log: Log;
 }
 
@@ -37,6 +40,7 @@ export class Sandboxes {
     this.#reaper = new Reaper(options.clock, (id, reason) => void this.#timeIsOver(id, reason));
     this.#pauses = new Pauses({ ...options, reaper: this.#reaper });
     options.node.onGone((id, why) => this.#gone(id, why));
+    options.node.onMoved((live) => void this.#moved(live));
   }
 
   /** Puts rows and reality in agreement: what runs is adopted, what is half-made is ended. */
@@ -63,7 +67,8 @@ export class Sandboxes {
   /** It runs, whatever a crash left in its row: a pause that was not finished, or a resume that was. */
   async #adopt(row: SandboxRow): Promise<boolean> {
     try {
-      await this.#options.node.adopt(row.id);
+      const live = await this.#options.node.adopt(row.id);
+      await this.#options.egress.bind(live, row.egress);
       if (row.state !== 'running')
         this.#options.store.sandboxes.update({ ...withoutPause(row), state: 'running' });
       this.#reaper.watch(row.id, Date.parse(row.endsAt), row.idleTimeoutMs);
@@ -120,10 +125,11 @@ export class Sandboxes {
   }
 
   async #create(principal: Principal, request: CreateRequest): Promise<SandboxRow> {
-    const { store, node, clock } = this.#options;
+    const { store, node, clock, egress } = this.#options;
     const snapshot =
       request.snapshot === undefined ? undefined : snapshotFor(store, principal, request.snapshot);
     const draft = draftRow(principal, request, clock.now(), snapshot);
+    if (draft.egress !== undefined) await egress.check(draft.egress);
     const bind = {
       env: request.env ?? {},
       user: draft.user,
@@ -153,7 +159,7 @@ export class Sandboxes {
     draft: SandboxRow,
     start: (onTaken: (id: string) => void) => Promise<LiveSandbox>,
   ): Promise<SandboxRow> {
-    const { store, clock, recorder } = this.#options;
+    const { store, clock, recorder, egress } = this.#options;
     let taken: SandboxRow | undefined;
     let live: LiveSandbox;
     try {
@@ -161,6 +167,7 @@ export class Sandboxes {
         taken = { ...draft, id };
         store.sandboxes.insert(taken);
       });
+      await egress.bind(live, draft.egress);
     } catch (error) {
       if (taken !== undefined) await this.#finish(taken, 'failed');
       throw error;
@@ -230,6 +237,35 @@ export class Sandboxes {
     return changed;
   }
 
+  /**
+   * What a running sandbox may reach from now on; connections that do not comply are cut before this resolves.
+   * @throws CasemateError `invalid_request`, `forbidden`, `policy_unenforceable`
+   */
+  async setPolicy(principal: Principal, id: string, policy: EgressPolicy): Promise<SandboxRow> {
+    needTenant(principal); // a key of one sandbox may be in the sandbox
+    const { store, egress, recorder } = this.#options;
+    const bound = { policy, administrator: principal.scope === 'admin' };
+    await egress.check(bound);
+    const { live, done } = await this.use(principal, id);
+    try {
+      await egress.bind(live, bound);
+      const changed = { ...this.get(principal, id), egress: bound };
+      store.sandboxes.update(changed);
+      recorder.did(principal, 'policy.set', id, { policy });
+      return changed;
+    } finally {
+      done();
+    }
+  }
+
+  /** It has another address now; until the proxy knows, nothing of it passes. */
+  async #moved(live: LiveSandbox): Promise<void> {
+    const row = this.#options.store.sandboxes.find(live.id);
+    await this.#options.egress
+      .bind(live, row?.egress)
+      .catch((error: unknown) => this.#unfinished(live.id, error));
+  }
+
   /** @throws CasemateError `conflict`, `unsupported` */
   async pause(
     principal: Principal,
@@ -286,7 +322,7 @@ export class Sandboxes {
 
   /** The way to `ended` from any state. */
   async #finish(row: SandboxRow, reason: EndReason): Promise<void> {
-    const { store, node, clock } = this.#options;
+    const { store, node, clock, egress } = this.#options;
     this.#reaper.forget(row.id);
     let current = store.sandboxes.find(row.id) ?? row;
     if (current.state === 'ended') return;
@@ -295,6 +331,7 @@ export class Sandboxes {
       store.sandboxes.update(current);
     }
     await this.#pauses.settled(row.id);
+    egress.forget(row.id);
     await node.destroy(row.id);
     const { pauseId } = store.sandboxes.find(row.id) ?? row;
     if (pauseId !== undefined) await node.removeSnapshot(pauseId);

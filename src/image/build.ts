@@ -11,6 +11,8 @@ export interface BuildProgress {
   readonly message: string;
 }
 
+/** Where the egress proxy answers names, in every sandbox; it answers those that the policy allows. */
+const resolverAddress = '198.18.0.1';
 const buildMsMax = 15 * 60_000;
 const errorLinesKept = 12;
 
@@ -77,7 +79,8 @@ function mmdebstrapArguments({ packages, user, warmUp }: TemplateDefinition): st
   const home = `/home/${user.name}`;
   const hooks = [
     'mkdir -m 755 "$1/.casemate"',
-    ': > "$1/etc/machine-id"; : > "$1/etc/resolv.conf"; echo sandbox > "$1/etc/hostname"',
+    `: > "$1/etc/machine-id"; echo nameserver ${resolverAddress} > "$1/etc/resolv.conf"`,
+    'echo sandbox > "$1/etc/hostname"',
     'printf "127.0.0.1 localhost sandbox\\n::1 localhost\\n" > "$1/etc/hosts"',
     `chroot "$1" useradd --uid ${user.uid} --create-home --shell /bin/bash ${user.name}`,
   ];

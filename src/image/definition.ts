@@ -17,7 +17,7 @@ export interface TemplateDefinition {
 const folder = new URL('./templates/', import.meta.url);
 const namePattern = /^[a-z0-9][a-z0-9-]{0,62}$/;
 /** Raised when the builder makes something else of the same definition. */
-const builderVersion = 4;
+const builderVersion = 5;
 
 /** @throws CasemateError `not_found` for a name that is not shipped. */
 export async function readDefinition(name: string): Promise<TemplateDefinition> {

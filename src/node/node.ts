@@ -47,6 +47,7 @@ export class HostNode implements SandboxNode {
   readonly #instances = new Map<string, RootInstance>();
   readonly #pools = new Map<string, Pool>();
   readonly #survivors = new Map<string, RootInstance>();
+  readonly #movedListeners: ((live: LiveSandbox) => void)[] = [];
   readonly #goneListeners: ((id: string, why: GoneReason) => void)[] = [];
   #runtimes: Promise<readonly RuntimeInfo[]> | undefined;
   #starting = 0;
@@ -169,6 +170,7 @@ export class HostNode implements SandboxNode {
     await sandbox.guest.bind({ clockUnixMs: Date.now(), entropyBase64: freshEntropy() });
     this.#watch(sandbox);
     sandbox.rest.use()();
+    if (sandbox.address !== before.address) for (const listener of this.#movedListeners) listener(sandbox);
   }
 
   snapshots(): Promise<readonly string[]> {
@@ -254,13 +256,14 @@ export class HostNode implements SandboxNode {
   }
 
   async #connect(instance: RootInstance, source: 'warm' | 'cold'): Promise<LiveSandbox> {
-    const { id, template, runtime, stream, freezer } = instance;
+    const { id, template, runtime, stream, freezer, address } = instance;
     wake(freezer);
     const [isolation, bytes] = await Promise.all([this.#isolationOf(runtime), openAgentStream(stream)]);
     const guest = await GuestClient.attach(bytes);
     this.#instances.set(id, instance);
     const countProcesses = async (): Promise<number> => (await guest.metrics()).processes;
-    return { id, template, runtime, isolation, source, guest, rest: new Rest({ freezer, countProcesses }) };
+    const rest = new Rest({ freezer, countProcesses });
+    return { id, template, runtime, isolation, source, address, guest, rest };
   }
 
   async #isolationOf(runtime: string): Promise<RuntimeCapabilities['isolation']> {
@@ -324,6 +327,10 @@ export class HostNode implements SandboxNode {
 
   onGone(listener: (id: string, why: GoneReason) => void): void {
     this.#goneListeners.push(listener);
+  }
+
+  onMoved(listener: (live: LiveSandbox) => void): void {
+    this.#movedListeners.push(listener);
   }
 
   pools(): readonly PoolStatus[] {

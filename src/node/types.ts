@@ -36,6 +36,8 @@ export interface LiveSandbox {
   readonly runtime: string;
   readonly isolation: RuntimeCapabilities['isolation'];
   readonly source: 'warm' | 'cold';
+  /** Its address on its link to the gate. */
+  readonly address: string;
   readonly guest: GuestClient;
   readonly rest: Rest;
 }
@@ -121,6 +123,8 @@ export interface SandboxNode {
   inspect(id: string): Promise<Inspection>;
   /** `listener` hears of sandboxes whose agent stream ended by itself, after the node destroyed the rest of them. */
   onGone(listener: (id: string, why: GoneReason) => void): void;
+  /** `listener` hears of sandboxes that go on with another address, after their runtime had to end them for a snapshot. */
+  onMoved(listener: (live: LiveSandbox) => void): void;
   pools(): readonly PoolStatus[];
   setPool(template: string, runtime: string, size: number): void;
   runtimes(): Promise<readonly RuntimeInfo[]>;

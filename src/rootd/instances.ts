@@ -88,6 +88,7 @@ export class Instances {
       limits: entry.limits,
       stream: this.#driver(entry.runtime).agentStream(entry.id),
       freezer: this.#driver(entry.runtime).freezer(entry.id),
+      address: this.#options.networks.linkOf(entry.id, entry.networkIndex).sandboxAddress,
     };
   }
 

@@ -20,6 +20,8 @@ export interface RootInstance {
   readonly limits: SandboxLimits;
   readonly stream: AgentStreamAddress;
   readonly freezer: FreezerAddress;
+  /** Its address on its link to the gate, by which egress knows it. */
+  readonly address: string;
 }
 
 export interface RootTemplate {

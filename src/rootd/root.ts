@@ -69,6 +69,11 @@ export class Root {
     });
   }
 
+  /** The namespace where all links end, and where the egress proxy listens. */
+  get gate(): string {
+    return this.#networks.gate;
+  }
+
   /** Fails closed: without the gate's rules and the host's share of memory held back, nothing starts. */
   async start(): Promise<void> {
     await this.#networks.openGate();

@@ -1,5 +1,7 @@
 /** What control stores, behind interfaces that SQLite fills today; synchronous, because a row has to be there at once. */
 
+import type { EgressPolicy } from '../../schema/policy.ts';
+
 export interface KeyRow {
   readonly id: string;
   readonly tenantId: string;
@@ -43,6 +45,8 @@ export interface SandboxRow {
   readonly onTimeout: 'kill' | 'pause';
   /** Whether a call to a paused sandbox resumes it. */
   readonly autoResume: boolean;
+  /** What it may reach; nothing without. An administrator's may open private addresses. */
+  readonly egress?: { readonly policy: EgressPolicy; readonly administrator: boolean };
   /** The named snapshot that it was started from. */
   readonly snapshotId?: string;
   /** Where a paused one lies. */

@@ -189,7 +189,7 @@ describe('a sandbox', { skip: missingForServer() ?? false }, () => {
       assert.match(result?.stdout ?? '', /reached 0\n$/);
       await sleep(2500);
       const denied = await server.client.audit.list({ sandboxId: sbx.id, action: 'network.denied' });
-      assert.ok(denied.some(({ detail }) => detail.address === '169.254.169.254' && detail.port === 80));
+      assert.ok(denied.some(({ detail }) => detail.host === '169.254.169.254' && detail.port === 80));
       await sbx.kill();
     });
 

@@ -6,6 +6,7 @@ import { Ports } from './ports.ts';
 import { SandboxProcess } from './process.ts';
 import { type ConnectionOptions, Transport } from './transport.ts';
 import type {
+  EgressPolicy,
   Page,
   ProcessInfo,
   SandboxInfo,
@@ -36,6 +37,8 @@ export interface CreateOptions extends ConnectionOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   readonly labels?: Readonly<Record<string, string>>;
   readonly limits?: Partial<SandboxLimits>;
+  /** What it may reach; nothing by default. */
+  readonly policy?: EgressPolicy;
   /** Who programs run as; the template's user by default. */
   readonly user?: string;
   readonly hostname?: string;
@@ -231,6 +234,15 @@ export class Sandbox implements AsyncDisposable {
   async ping(): Promise<number> {
     const answer = await this.#transport.json<{ agentRoundTripMs: number }>('POST', `${this.#path}/ping`);
     return answer.agentRoundTripMs;
+  }
+
+  /**
+   * What it may reach from now on; connections that do not comply are cut when this resolves.
+   * @example
+   * await sbx.setPolicy({ allow: [{ preset: 'pip' }, { host: 'api.example.com', methods: ['GET'] }] })
+   */
+  async setPolicy(policy: EgressPolicy): Promise<EgressPolicy> {
+    return this.#transport.json('PUT', `${this.#path}/policy`, { json: policy });
   }
 
   /**

@@ -14,6 +14,41 @@ export interface SandboxLimits {
   readonly pids: number;
 }
 
+/** TCP to a host by name; 80 and 443 where no ports are named. */
+export interface AllowHost {
+  /** A name, or `*.example.com` for every name below it. */
+  readonly host: string;
+  readonly ports?: readonly number[];
+  readonly protocol?: 'tls' | 'http' | 'tcp';
+  /** With any of these the proxy reads requests; a sandbox trusts its own authority for that. */
+  readonly methods?: readonly string[];
+  readonly paths?: readonly string[];
+  readonly inspect?: boolean;
+  readonly headers?: readonly { readonly name: string; readonly value: string }[];
+  /** For administrators: the name may resolve to a private address. */
+  readonly allowPrivate?: boolean;
+}
+
+/** What a sandbox may reach; what no rule allows is denied, and a denial beats every allowance. */
+export interface EgressPolicy {
+  readonly allow?: readonly (
+    | AllowHost
+    | { readonly cidr: string; readonly ports: readonly number[]; readonly allowPrivate?: boolean }
+    /** What the server's own package clients use. */
+    | { readonly preset: 'pip' | 'npm' | 'apt' | 'cargo' | 'go' }
+  )[];
+  readonly deny?: readonly (
+    | Omit<AllowHost, 'inspect' | 'headers' | 'allowPrivate'>
+    | { readonly cidr: string; readonly ports?: readonly number[] }
+  )[];
+  readonly budgets?: {
+    /** Bytes both ways over the whole life. */
+    readonly bytesMax?: number;
+    readonly connectionsMax?: number;
+    readonly connectionsPerMinuteMax?: number;
+  };
+}
+
 export interface SandboxInfo {
   readonly id: string;
   readonly template: string;
@@ -32,6 +67,8 @@ export interface SandboxInfo {
   readonly onTimeout: 'kill' | 'pause';
   readonly autoResume: boolean;
   readonly pausedAt?: string;
+  /** What it may reach; nothing without. */
+  readonly policy?: EgressPolicy;
   /** The snapshot that it was started from. */
   readonly snapshotId?: string;
   readonly metadata: Readonly<Record<string, string>>;

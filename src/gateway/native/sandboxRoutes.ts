@@ -153,6 +153,29 @@ export const sandboxRoutes: readonly Route[] = [
     },
   },
   {
+    method: 'GET',
+    path: `${sandboxPath}/policy`,
+    summary: 'Tell what a sandbox may reach',
+    params: sandboxParams,
+    status: 200,
+    answer: api.EgressPolicy,
+    handle: async (call) => call.core.sandboxes.get(call.principal, idOf(call)).egress?.policy ?? {},
+  },
+  {
+    method: 'PUT',
+    path: `${sandboxPath}/policy`,
+    summary: 'Set what a running sandbox may reach; connections that do not comply are cut',
+    params: sandboxParams,
+    body: api.EgressPolicy,
+    status: 200,
+    answer: api.EgressPolicy,
+    handle: async (call) => {
+      const policy = call.body as Static<typeof api.EgressPolicy>;
+      const row = await call.core.sandboxes.setPolicy(call.principal, idOf(call), policy);
+      return row.egress?.policy ?? {};
+    },
+  },
+  {
     method: 'POST',
     path: `${sandboxPath}/ping`,
     summary: 'Ask the guest agent for a sign of life',

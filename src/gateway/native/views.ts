@@ -11,9 +11,10 @@ export function sandboxView(row: SandboxRow): Static<typeof api.Sandbox> {
     workspaceId: _workspace,
     functionId: _function,
     pauseId: _pause,
+    egress,
     ...shown
   } = row;
-  return shown;
+  return { ...shown, ...(egress === undefined ? {} : { policy: egress.policy }) };
 }
 
 export function snapshotView({ tenantId: _tenant, ...shown }: SnapshotRow): Static<typeof api.Snapshot> {
