@@ -415,6 +415,8 @@ print(head.split(b"\\r\\n")[0].decode(), s.recv(100)[2:].decode())`);
   it('other TCP by host and port; a port that no rule names is reset', async () => {
     await player.set([{ allow: [{ host: 'db.world.test', ports: [5432] }] }]);
     assert.equal((await rawEcho('db.world.test', 5432)).stdout, 'ping\n');
+    await range.tellRefusals(); // of earlier tests
+    await new Promise((resolve) => setTimeout(resolve, 200));
     const since = range.events.length;
     assert.match((await rawEcho('db.world.test', 8080)).stderr, /refused|reset/i);
     await range.tellRefusals();
@@ -443,8 +445,11 @@ except OSError as error: print(type(error).__name__)`);
   });
 
   it('budgets: bytes cut what runs, connections and rates refuse what is new', async () => {
-    await player.set([{ allow: [{ host: 'big.world.test' }], budgets: { bytesMax: 2_000_000 } }]);
-    const cut = await curl(
+    const spender = await range.player();
+    const spend = (...args: string[]): ReturnType<Player['run']> =>
+      spender.run(['curl', '-sS', '-m', '10', ...args]);
+    await spender.set([{ allow: [{ host: 'big.world.test' }], budgets: { bytesMax: 2_000_000 } }]);
+    const cut = await spend(
       '--limit-rate',
       '3M',
       'http://big.world.test/bytes/30000000',
@@ -454,12 +459,12 @@ except OSError as error: print(type(error).__name__)`);
       '%{size_download}',
     );
     assert.ok(cut.code !== 0 && Number(cut.stdout) < 20_000_000, cut.stdout);
-    const after = await curl('http://big.world.test/');
+    const after = await spend('http://big.world.test/');
     assert.equal(JSON.parse(after.stdout).code, 'budget_exhausted');
-    await player.set([{ allow: [{ host: 'www.world.test' }], budgets: { connectionsPerMinuteMax: 2 } }]);
+    await spender.set([{ allow: [{ host: 'www.world.test' }], budgets: { connectionsPerMinuteMax: 2 } }]);
     const codes: string[] = [];
     for (let round = 0; round < 4; round += 1)
-      codes.push((await curl('http://www.world.test/', '-o', '/dev/null', '-w', '%{http_code}')).stdout);
+      codes.push((await spend('http://www.world.test/', '-o', '/dev/null', '-w', '%{http_code}')).stdout);
     assert.deepEqual(codes, ['200', '200', '403', '403']);
   });
 
