@@ -131,7 +131,13 @@ export class EgressProxy {
       inspected: true,
       rule: verdict.rule,
     });
-    serveHttp(client, flow, admitted.allowed ? undefined : admitted);
+    // Without a name there is no Host to agree with: the verdict on the connection is the answer to every request.
+    const refusal = admitted.allowed ? verdict : admitted;
+    serveHttp(
+      client,
+      flow,
+      refusal.allowed || (admitted.allowed && target.host !== undefined) ? undefined : refusal,
+    );
   }
 
   async #raw(accepted: Accepted, rule: string): Promise<void> {

@@ -172,7 +172,14 @@ export class SandboxEgress {
 
   /** Tells a denial; equal ones within a second are told once with their number, and a flood of them is bounded. */
   deny(denial: Denial): DenialEvent {
-    const key = JSON.stringify([denial.code, denial.host, denial.port, denial.method, denial.path]);
+    const key = JSON.stringify([
+      denial.code,
+      denial.host,
+      denial.port,
+      denial.method,
+      denial.path,
+      denial.hint,
+    ]);
     const at = new Date();
     const known = this.#recent.get(key);
     const event: DenialEvent = {

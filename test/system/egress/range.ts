@@ -13,7 +13,7 @@ import { systemUser } from '../../../src/base/config.ts';
 import { newId } from '../../../src/base/ids.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { EgressSocketClient } from '../../../src/egress/client.ts';
-import { egressArgv, egressSocketPath } from '../../../src/egress/main.ts';
+import { egressArgv, egressSocketPath } from '../../../src/egress/process.ts';
 import type { BoundSecret, DenialEvent, EgressEvent, FlowEvent } from '../../../src/egress/types.ts';
 import { takeDenials } from '../../../src/network/denials.ts';
 import { type SandboxLink, SandboxNetworks } from '../../../src/network/namespace.ts';
@@ -56,6 +56,7 @@ export class Range {
     log: createLog({ role: 'test' }),
   });
   #worldProcess: ChildProcess | undefined;
+  readonly #captures: ChildProcess[] = [];
   proxy: ChildProcess | undefined;
   worldCertificate = '';
 
@@ -214,9 +215,12 @@ export class Range {
         stdio: ['ignore', 'pipe', 'pipe'],
       },
     );
+    this.#captures.push(child);
     const lines: string[] = [];
     if (child.stdout === null || child.stderr === null) throw new Error('tcpdump has no output');
-    createInterface({ input: child.stdout }).on('line', (line) => lines.push(line));
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      if (line !== '') lines.push(line);
+    });
     for await (const line of createInterface({ input: child.stderr })) if (/listening on/.test(line)) break;
     return async () => {
       await sleep(500);
@@ -229,7 +233,7 @@ export class Range {
 
   async close(): Promise<void> {
     this.client.close();
-    for (const child of [this.proxy, this.#worldProcess]) {
+    for (const child of [this.proxy, this.#worldProcess, ...this.#captures]) {
       if (child === undefined || child.exitCode !== null || child.signalCode !== null) continue;
       const gone = once(child, 'exit');
       child.kill('SIGKILL');
