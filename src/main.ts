@@ -1,5 +1,5 @@
 /** Wires the rooms by role: `root` (the small root process) and `server` (everything that reads hostile bytes). */
-import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import {
@@ -197,7 +197,13 @@ async function runServer(config: ServeConfig): Promise<void> {
     log,
     publicPorts: (config.e2bPreviews ?? (isLoopback(config.host) ? 'public' : 'private')) === 'public',
   });
-  const gateway = await createGateway(core, { log, protocols: [e2b] });
+  const gateway = await createGateway(core, {
+    log,
+    protocols: [e2b],
+    ...(config.tls === undefined
+      ? {}
+      : { tls: { cert: readFileSync(config.tls.certFile), key: readFileSync(config.tls.keyFile) } }),
+  });
   dropRights(user); // before the first byte of a client or of a sandbox is read
   await node.start();
   root.on('denied', (refusal) => core.recordDenied(refusal));

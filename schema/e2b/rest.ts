@@ -1,17 +1,26 @@
 /** Requests of E2B's control plane as its clients send them; what is not named here is refused, not ignored. */
 import { Type } from '@sinclair/typebox';
+import { limits } from '../../src/base/limits.ts';
 
 const closed = { additionalProperties: false };
 const open = { additionalProperties: true };
-const Texts = Type.Record(Type.String(), Type.String());
+const Metadata = Type.Record(Type.String({ pattern: '^.{1,128}$' }), Type.String({ maxLength: 1024 }), {
+  ...closed,
+  maxProperties: limits.metadataEntriesMax,
+});
+const Environment = Type.Record(
+  Type.String({ pattern: '^[^=\\0]{1,128}$' }),
+  Type.String({ pattern: '^[^\\0]*$', maxLength: 131_072 }),
+  { ...closed, maxProperties: limits.envEntriesMax },
+);
 const Seconds = Type.Integer({ minimum: 1, maximum: 365 * 24 * 3600 });
 
 export const NewSandbox = Type.Object(
   {
     templateID: Type.String({ minLength: 1, maxLength: 128 }),
     timeout: Type.Optional(Seconds),
-    metadata: Type.Optional(Texts),
-    envVars: Type.Optional(Texts),
+    metadata: Type.Optional(Metadata),
+    envVars: Type.Optional(Environment),
     secure: Type.Optional(Type.Boolean()),
     allow_internet_access: Type.Optional(Type.Union([Type.Boolean(), Type.Null()])),
     autoPause: Type.Optional(Type.Boolean()),

@@ -23,6 +23,8 @@ export interface ServeConfig {
   readonly gvisorPlatform?: 'systrap' | 'ptrace';
   /** Who may visit the ports of E2B's sandboxes without a token; `public` on loopback, else `private`, by default. */
   readonly e2bPreviews?: 'public' | 'private';
+  /** Files with a certificate and its key: TLS on the same port. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string };
 }
 
 /** The folders below a data directory, and who owns them. */

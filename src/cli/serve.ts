@@ -1,4 +1,5 @@
 /** `casemate serve`: the whole server on this machine, in the foreground. */
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { defaultDataDir, defaultPort, parsePool, type PoolSetting } from '../base/config.ts';
 import { serve } from '../main.ts';
@@ -10,6 +11,8 @@ interface ServeFlags {
   pool: PoolSetting[];
   gvisorPlatform?: 'systrap' | 'ptrace';
   e2bPreviews?: 'public' | 'private';
+  tlsCert?: string;
+  tlsKey?: string;
 }
 
 /** Adds the verb. Under `--json` one line `{"url", "keyFile"}` on stdout says that the API answers. */
@@ -30,6 +33,8 @@ export function serveCommand(program: Command): void {
       (text: string, before: PoolSetting[]) => [...before, parsePool(text)],
       [],
     )
+    .option('--tls-cert <file>', 'certificate with its chain (PEM): TLS on the same port; needs --tls-key')
+    .option('--tls-key <file>', 'key of the certificate (PEM)')
     .addOption(
       new Option(
         '--e2b-previews <who>',
@@ -38,12 +43,19 @@ export function serveCommand(program: Command): void {
     )
     .option('--gvisor-platform <name>', 'systrap or ptrace; the best that works here by default')
     .action(async (flags: ServeFlags) => {
+      const { tlsCert, tlsKey } = flags;
+      if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+        program.error('--tls-cert and --tls-key belong together');
+      }
       const serving = await serve({
         host: flags.host,
         port: Number(flags.port),
         dataDir: flags.dataDir,
         pools: flags.pool,
         ...(flags.e2bPreviews === undefined ? {} : { e2bPreviews: flags.e2bPreviews }),
+        ...(tlsCert === undefined || tlsKey === undefined
+          ? {}
+          : { tls: { certFile: resolve(tlsCert), keyFile: resolve(tlsKey) } }),
         ...(flags.gvisorPlatform === undefined ? {} : { gvisorPlatform: flags.gvisorPlatform }),
       });
       const json = program.opts<{ json?: boolean }>().json === true;

@@ -14,12 +14,18 @@ export class SandboxTokens {
 
   /** The same for the same sandbox always: a client that connects again gets the token that it had. */
   of(purpose: TokenPurpose, sandboxId: string): string {
-    return createHmac('sha256', this.#secret).update(`${purpose} ${sandboxId}`).digest('base64url');
+    const seal = createHmac('sha256', this.#secret).update(`${purpose} ${sandboxId}`).digest('base64url');
+    return `${sandboxId}-${seal}`;
   }
 
   matches(purpose: TokenPurpose, sandboxId: string, token: string): boolean {
     return sameText(this.of(purpose, sandboxId), token);
   }
+}
+
+/** The sandbox that a token says it is for; whether it is, `matches` tells. */
+export function sandboxNamedBy(token: string): string | undefined {
+  return /^([a-z0-9]{20})-[\w-]{43}$/.exec(token)?.[1];
 }
 
 /** Compares in a time that tells nothing of where two texts differ. */

@@ -3,28 +3,33 @@ import assert from 'node:assert/strict';
 import { request as httpRequest } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  AuthenticationError,
-  CommandExitError,
-  type ConnectionOpts,
-  FileNotFoundError,
-  FilesystemEventType,
-  InvalidArgumentError,
-  NotEnoughSpaceError,
-  Sandbox,
-  SandboxError,
-  SandboxNotFoundError,
-  TimeoutError,
-} from 'e2b';
+import type { ConnectionOpts, Sandbox as SandboxType } from 'e2b';
 import { Sandbox as NativeSandbox } from '../../sdk/typescript/src/index.ts';
 import { missingForServer, startServer, type TestServer } from './server.ts';
 
-describe('the E2B SDK for JavaScript', { skip: missingForServer() ?? false }, () => {
+type Sdk = Omit<typeof import('e2b'), 'default'>;
+const newest: Sdk = await import('e2b');
+/** Its types are older than what is called here; what it lacks is left out where `isNewest` is asked. */
+const older = (await import('e2b-a-year-ago')) as unknown as Sdk;
+
+describe('the E2B SDK for JavaScript, newest', { skip: missingForServer() ?? false }, () => testSdk(newest));
+describe('the E2B SDK for JavaScript, a year ago', { skip: missingForServer() ?? false }, () =>
+  testSdk(older),
+);
+
+function testSdk(sdk: Sdk): void {
+  const { AuthenticationError, CommandExitError, FilesystemEventType, InvalidArgumentError } = sdk;
+  const { NotEnoughSpaceError, NotFoundError, Sandbox, SandboxError, TimeoutError } = sdk;
+  // A year ago everything that is missing was a NotFoundError.
+  const { FileNotFoundError = NotFoundError, SandboxNotFoundError = NotFoundError } = sdk;
+  const isNewest = sdk === newest;
+  const unsupported = (error: unknown): boolean =>
+    error instanceof SandboxError && error.message.includes('501: Casemate does not support');
   let server: TestServer;
   let options: ConnectionOpts;
-  let sandbox: Sandbox;
+  let sandbox: SandboxType;
   before(async () => {
-    server = await startServer({ pools: ['base=3'] });
+    server = await startServer();
     options = {
       apiUrl: server.url,
       sandboxUrl: server.url,
@@ -50,7 +55,8 @@ describe('the E2B SDK for JavaScript', { skip: missingForServer() ?? false }, ()
       );
       assert.equal(pages.hasNext, false);
       assert.equal(await made.isRunning(), true);
-      assert.equal(await made.kill(), true);
+      const killed = await made.kill();
+      if (isNewest) assert.equal(killed, true);
       assert.equal(await made.isRunning(), false);
       assert.equal(await Sandbox.kill(made.sandboxId, options), false);
       await assert.rejects(made.getInfo(), SandboxNotFoundError);
@@ -95,8 +101,11 @@ describe('the E2B SDK for JavaScript', { skip: missingForServer() ?? false }, ()
     });
 
     it('says what it does not have instead of pretending', async () => {
-      await assert.rejects(sandbox.pause(), unsupported);
-      await assert.rejects(sandbox.createSnapshot(), unsupported);
+      if (isNewest) {
+        await assert.rejects(sandbox.pause(), unsupported);
+        await assert.rejects(sandbox.createSnapshot(), unsupported);
+        await assert.rejects(sandbox.files.write('x', 'x', { metadata: { a: 'b' } }), unsupported);
+      }
       await assert.rejects(Sandbox.create({ ...options, network: { allowOut: ['1.1.1.1'] } }), unsupported);
       await assert.rejects(Sandbox.create('no-such-template', options), /404: .*no-such-template/);
     });
@@ -152,14 +161,15 @@ describe('the E2B SDK for JavaScript', { skip: missingForServer() ?? false }, ()
     });
 
     it('runs in the background: list, connect, stdin, kill', async () => {
-      const cat = await sandbox.commands.run('cat', { background: true, stdin: true });
+      const program = isNewest ? 'cat' : 'head -n 2'; // no client could close stdin a year ago
+      const cat = await sandbox.commands.run(program, { background: true, stdin: true });
       const [listed] = await sandbox.commands.list();
       assert.equal(listed?.pid, cat.pid);
-      assert.deepEqual(listed?.args, ['-l', '-c', 'cat']);
+      assert.deepEqual(listed?.args, ['-l', '-c', program]);
       const other = await sandbox.commands.connect(cat.pid);
       await sandbox.commands.sendStdin(cat.pid, 'one\n');
-      await other.sendStdin('two\n');
-      await cat.closeStdin();
+      await sandbox.commands.sendStdin(other.pid, 'two\n');
+      if (isNewest) await cat.closeStdin();
       assert.equal((await cat.wait()).stdout, 'one\ntwo\n');
       assert.equal((await other.wait()).stdout, 'one\ntwo\n');
 
@@ -209,7 +219,7 @@ describe('the E2B SDK for JavaScript', { skip: missingForServer() ?? false }, ()
 
     it('writes many at once', async () => {
       const many = Array.from({ length: 20 }, (_, i) => ({ path: `many/${i}.txt`, data: `text ${i}` }));
-      const written = await sandbox.files.writeFiles(many);
+      const written = await sandbox.files.write(many);
       assert.deepEqual(
         written.map(({ path }) => path),
         many.map(({ path }) => `/home/user/${path}`),
@@ -237,8 +247,9 @@ describe('the E2B SDK for JavaScript', { skip: missingForServer() ?? false }, ()
         (await sandbox.files.list('tree', { depth })).map(({ path }) =>
           path.slice('/home/user/tree/'.length),
         );
-      assert.deepEqual(await names(1), ['a', 'broken', 'link']);
-      assert.deepEqual(await names(2), ['a', 'a/b', 'a/f', 'broken', 'link']);
+      const broken = isNewest ? ['broken'] : []; // older clients leave out what leads nowhere
+      assert.deepEqual(await names(1), ['a', ...broken, 'link']);
+      assert.deepEqual(await names(2), ['a', 'a/b', 'a/f', ...broken, 'link']);
       const file = await sandbox.files.getInfo('tree/a/f');
       assert.equal(file.type, 'file');
       assert.equal(file.permissions, '-rw-r--r--');
@@ -281,7 +292,6 @@ describe('the E2B SDK for JavaScript', { skip: missingForServer() ?? false }, ()
       await assert.rejects(files.read('/usr'), InvalidArgumentError);
       await assert.rejects(files.list('/etc/passwd'), InvalidArgumentError);
       await assert.rejects(files.read('x', { user: 'nobody-here' }), AuthenticationError);
-      await assert.rejects(files.write('x', 'x', { metadata: { a: 'b' } }), unsupported);
     });
 
     it('says when the disk is full', async () => {
@@ -312,7 +322,12 @@ describe('the E2B SDK for JavaScript', { skip: missingForServer() ?? false }, ()
         'cd watched && echo x > plain && mv plain moved && chmod 600 moved && rm moved',
       );
       const { CREATE, REMOVE, RENAME } = FilesystemEventType;
-      const wanted = [`${CREATE} sub/new 4`, `${CREATE} plain -`, `${RENAME} plain -`, `${REMOVE} moved -`];
+      const wanted = [
+        `${CREATE} sub/new ${isNewest ? 4 : '-'}`,
+        `${CREATE} plain -`,
+        `${RENAME} plain -`,
+        `${REMOVE} moved -`,
+      ];
       const missing = (): string[] => wanted.filter((event) => ![...seen].some((one) => fits(one, event)));
       for (let i = 0; i < 50 && missing().length > 0; i += 1) await sleep(100);
       await handle.stop();
@@ -357,15 +372,19 @@ describe('the E2B SDK for JavaScript', { skip: missingForServer() ?? false }, ()
       await sandbox.pty.resize(terminal.pid, { cols: 100, rows: 30 });
       await type('stty size\n');
       await until('30 100');
-      const other = await sandbox.pty.connect(terminal.pid, { onData: () => {} });
-      await other.disconnect();
+      if (isNewest) {
+        const other = await sandbox.pty.connect(terminal.pid, { onData: () => {} });
+        await other.disconnect();
+      }
       assert.equal(await sandbox.pty.kill(terminal.pid), true);
       await assert.rejects(terminal.wait(), CommandExitError);
     });
   });
 
   describe('git', () => {
-    it('works on a repository, by commands alone', async () => {
+    it('works on a repository, by commands alone', {
+      skip: isNewest ? false : 'this SDK has no git',
+    }, async () => {
       const path = '/home/user/repository';
       await sandbox.git.init(path, { initialBranch: 'main' });
       await sandbox.git.configureUser('Ada', 'ada@example.com', { scope: 'local', path });
@@ -449,10 +468,6 @@ describe('the E2B SDK for JavaScript', { skip: missingForServer() ?? false }, ()
       await assert.rejects(victim.files.read('x'), TimeoutError);
     });
   });
-});
-
-function unsupported(error: unknown): boolean {
-  return error instanceof SandboxError && error.message.includes('501: Casemate does not support');
 }
 
 function isOneOf(error: unknown, ...classes: (new (...args: never[]) => Error)[]): boolean {

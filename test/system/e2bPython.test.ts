@@ -15,7 +15,7 @@ const cache = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
 describe('the E2B SDK for Python', { skip: missingForServer() ?? false }, () => {
   let server: TestServer;
   before(async () => {
-    server = await startServer({ pools: ['base=2'] });
+    server = await startServer();
   });
   after(() => server.close());
 

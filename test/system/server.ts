@@ -31,6 +31,8 @@ export interface ServerOptions {
   readonly port?: number;
   /** Where the server's log goes; nowhere by default, or where CASEMATE_TEST_LOG is set, to the test's stderr. */
   readonly log?: 'inherit' | 'ignore';
+  /** More flags of `casemate serve`. */
+  readonly flags?: readonly string[];
 }
 
 /** Whether a real server can run here; otherwise the reason for a skip. */
@@ -46,6 +48,7 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const storeDir = process.env.CASEMATE_STORE_DIR ?? join(defaultDataDir, 'store');
   const argv = [cliPath, '--json', 'serve', '--port', String(options.port ?? 0), '--data-dir', dataDir];
   for (const pool of options.pools ?? []) argv.push('--pool', pool);
+  argv.push(...(options.flags ?? []));
   const child = spawn(process.execPath, argv, {
     stdio: [
       'ignore',

@@ -1,6 +1,7 @@
 /** Which sandbox and which of its ports a request is for: told by its host, or by two headers where hosts have no names. */
 import type { IncomingMessage } from 'node:http';
 import { CasemateError } from '../../base/errors.ts';
+import { sandboxNamedBy } from '../../control/tokens.ts';
 
 /** The port that E2B's agent listens on; here the gateway answers in its place. */
 export const agentPort = 49_983;
@@ -27,10 +28,19 @@ export function addressOf(request: IncomingMessage): Address | undefined {
   if (label !== null) return checked(label[2], label[1]);
   const id = request.headers['e2b-sandbox-id'];
   const port = request.headers['e2b-sandbox-port'];
-  if (id === undefined && port === undefined) return undefined;
+  if (id === undefined && port === undefined) return addressByToken(request);
   // Older clients send the headers of the sandbox's agent to the control plane too.
   if (port === String(agentPort) && restPath.test(request.url ?? '')) return undefined;
   return checked(id, port);
+}
+
+/** Older clients behind E2B_SANDBOX_URL name the sandbox nowhere, but the token that they were given does. */
+function addressByToken(request: IncomingMessage): Address | undefined {
+  const token = request.headers['x-access-token'];
+  const sandboxId = typeof token === 'string' ? sandboxNamedBy(token) : undefined;
+  return sandboxId === undefined || restPath.test(request.url ?? '')
+    ? undefined
+    : { sandboxId, port: agentPort };
 }
 
 function checked(id: unknown, port: unknown): Address {
@@ -52,6 +62,7 @@ export function speaksE2b(request: IncomingMessage): boolean {
   return (
     headers['e2b-sandbox-id'] !== undefined ||
     headers['e2b-sandbox-port'] !== undefined ||
+    addressByToken(request) !== undefined ||
     labelPattern.test(hostOf(request)) ||
     restPath.test(url) ||
     isSignedFile(url)

@@ -84,19 +84,30 @@ export async function writeFiles(
   }
   const type = request.headers['content-type'] ?? '';
   const content = plain(request);
-  const written = type.startsWith('multipart/form-data')
-    ? await writeForm(call, request, content)
-    : [await writeOne(call, neededPath(request), content)];
-  sendJson(response, 200, written);
+  request.on('error', ignore); // whoever reads hears of it; nobody may any more
+  content.on('error', ignore);
+  try {
+    const written = type.startsWith('multipart/form-data')
+      ? await writeForm(call, request, content)
+      : [await writeOne(call, neededPath(request), content)];
+    sendJson(response, 200, written);
+  } finally {
+    if (content !== request) request.unpipe();
+    request.resume(); // the client reads an answer only when it has sent everything
+  }
 }
 
-/** The body without its transfer coding. */
+/** The body unpacked. It is piped, not joined: a body that is refused still has to be read to its end. */
 function plain(request: IncomingMessage): Readable {
   const coding = request.headers['content-encoding'] ?? 'identity';
   if (coding === 'identity') return request;
   if (coding !== 'gzip') throw new CasemateError('unsupported_media_type', 'Only gzip is unpacked.');
-  return pipeline(request, createGunzip(), () => {});
+  const unpacked = createGunzip();
+  request.once('aborted', () => unpacked.destroy(new CasemateError('canceled', 'The client went away.')));
+  return request.pipe(unpacked);
 }
+
+function ignore(): void {}
 
 /** Each part is a file; where the query names no path its file name is one. One after the other, as they arrive. */
 async function writeForm(
@@ -107,11 +118,14 @@ async function writeForm(
   const path = queryOf(request).get('path') ?? '';
   const form = openForm(request);
   const files: Promise<WrittenFile>[] = [];
+  const parts: Readable[] = [];
   return new Promise((resolve, reject) => {
-    const fail = (error: unknown): void => {
+    const fail = (thrown: unknown): void => {
+      const error =
+        thrown instanceof CasemateError ? thrown : new CasemateError('invalid_request', String(thrown));
       content.unpipe(form);
-      content.resume(); // the client reads the answer only when it has sent everything
-      reject(error instanceof CasemateError ? error : new CasemateError('invalid_request', String(error)));
+      for (const part of parts) part.destroy(error); // half a file must not be taken for a whole
+      reject(error);
     };
     form.on('file', (_field, stream, filename) => {
       const target = path === '' ? filename : path;
@@ -119,10 +133,9 @@ async function writeForm(
         ? writeOne(call, target, stream)
         : Promise.reject(new CasemateError('invalid_request', 'A part of the form has no file name.'));
       files.push(work);
-      work.catch((error: unknown) => {
-        stream.resume();
-        fail(error);
-      });
+      parts.push(stream);
+      stream.on('error', ignore); // told by `fail` already
+      work.catch(fail);
     });
     form.on('filesLimit', () => fail(new CasemateError('payload_too_large', 'The form has too many files.')));
     form.on('error', fail);
@@ -159,9 +172,13 @@ async function writeOne(call: AgentCall, path: string, content: Readable): Promi
       await guest.fileWrite({ path: guestPath(path), parents: true, ...as }, replay.bytes());
       return guest.fileStat(guestPath(path), as);
     });
-  const { result, asRoot } = await withRootsHelp(call, write);
-  if (asRoot) await handOver(call, result.path);
-  return { path: result.path, name: posix.basename(result.path), type: 'file' };
+  try {
+    const { result, asRoot } = await withRootsHelp(call, write);
+    if (asRoot) await handOver(call, result.path);
+    return { path: result.path, name: posix.basename(result.path), type: 'file' };
+  } finally {
+    await replay.close();
+  }
 }
 
 /** A stream whose beginning can be sent again: the guest refuses a write before it takes more than that of it. */
@@ -171,7 +188,13 @@ class Replay {
   #keptBytes = 0;
 
   constructor(content: Readable) {
-    this.#source = content[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+    // Left early, the stream must live on: destroying a request's takes its answer with it.
+    this.#source = content.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>;
+  }
+
+  /** Lets go of the stream, so that somebody else can read it to its end. */
+  async close(): Promise<void> {
+    await this.#source.return?.();
   }
 
   async *bytes(): AsyncGenerator<Buffer> {

@@ -37,6 +37,11 @@ export async function createE2bProtocol(core: Core, options: RestOptions): Promi
     takes: speaksE2b,
     handle: (request, response) => {
       handle(request, response).catch((thrown: unknown) => {
+        const isDenied = thrown instanceof CasemateError && thrown.code === 'unauthenticated';
+        if (isDenied) core.recordAuthDenied('agent of a sandbox');
+        if (!(thrown instanceof CasemateError) && !(thrown instanceof Refusal)) {
+          options.log.error('internal', { reason: String(thrown instanceof Error ? thrown.stack : thrown) });
+        }
         const { code, ...body } = refusalOf(thrown);
         request.resume(); // a client that still sends reads no answer
         sendJson(response, code, { ...body, code });

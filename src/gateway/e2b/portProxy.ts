@@ -49,6 +49,7 @@ export async function proxyRequest(
   const { principal, maskedHost } = visitorOf(core, options, address, request);
   const { port, done } = await connect(core, principal, address);
   port.once('close', done);
+  port.on('error', () => port.destroy()); // there may be nobody else who listens when it fails
   response.once('close', () => port.destroy());
   const inner = httpRequest({
     createConnection: () => port,
@@ -59,7 +60,7 @@ export async function proxyRequest(
     setHost: false,
   });
   await new Promise<void>((resolve, reject) => {
-    inner.once('error', (error) => reject(badAnswer(address, error)));
+    inner.on('error', (error) => reject(badAnswer(address, error)));
     inner.once('response', (answer) => {
       response.writeHead(answer.statusCode ?? 502, returned(answer));
       pipeline(answer, response, () => resolve());
@@ -85,6 +86,7 @@ export async function proxyUpgrade(
   const { principal, maskedHost } = visitorOf(core, options, address, request);
   const { port, done } = await connect(core, principal, address);
   port.once('close', done);
+  port.on('error', () => port.destroy()); // there may be nobody else who listens when it fails
   const headers: OutgoingHttpHeaders = {
     ...forwarded(request),
     host: maskedHost ?? hostOf(request),

@@ -16,7 +16,7 @@ import { serveDocs } from './docsPage.ts';
 import { errorOf } from './errors.ts';
 import { fileRoutes } from './fileRoutes.ts';
 import { hostRoutes } from './hostRoutes.ts';
-import { Listener } from './listener.ts';
+import { Listener, type TlsPair } from './listener.ts';
 import { apiVersion, openApiDocument } from './openapi.ts';
 import { isSchema, type Route } from './route.ts';
 import { sandboxRoutes } from './sandboxRoutes.ts';
@@ -38,6 +38,8 @@ export interface GatewayOptions {
   readonly log: Log;
   /** What else is spoken on this port. */
   readonly protocols?: readonly WireProtocol[];
+  /** Serves TLS on the same port, beside what is in the clear. */
+  readonly tls?: TlsPair;
 }
 
 export async function createGateway(core: Core, options: GatewayOptions): Promise<Gateway> {
@@ -55,7 +57,7 @@ export async function createGateway(core: Core, options: GatewayOptions): Promis
       void answer.code(error.status).type('application/json').send(error.toBody(request.id));
     },
     serverFactory: (handler) => {
-      listener = new Listener(withProtocols(protocols, handler as RequestListener));
+      listener = new Listener(withProtocols(protocols, handler as RequestListener), options.tls);
       return listener.http1;
     },
   });
@@ -80,7 +82,9 @@ export async function createGateway(core: Core, options: GatewayOptions): Promis
   await fastify.inject({ method: 'POST', url: '/v1/nothing', payload: {} });
   if (listener === undefined) throw new Error('Fastify made no server');
   const open = listener;
-  serveTunnels(open.http1, core, protocols);
+  for (const server of [open.http1, open.secure]) {
+    if (server !== undefined) serveTunnels(server, core, protocols);
+  }
   return {
     listen: async (port, host) => ({ port: await open.listen(port, host) }),
     close: async () => {

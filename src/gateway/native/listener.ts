@@ -1,37 +1,62 @@
-/** One port for HTTP/1.1 and HTTP/2 in the clear: the first bytes of a connection say which it is. */
+/** One port for HTTP/1.1, HTTP/2 in the clear and TLS: the first bytes of a connection say which it is. */
 import { createServer as createHttp1, type RequestListener, type Server as Http1Server } from 'node:http';
-import { createServer as createHttp2, type Http2Server, type ServerHttp2Session } from 'node:http2';
+import {
+  createSecureServer,
+  createServer as createHttp2,
+  type Http2SecureServer,
+  type Http2Server,
+  type ServerHttp2Session,
+} from 'node:http2';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 
 /** What every HTTP/2 connection starts with (RFC 9113, section 3.4). */
 const http2Preface = 'PRI * HTTP/2.0';
+/** The type of a TLS record that carries a handshake. */
+const tlsHandshake = 0x16;
 const firstBytesMsMax = 20_000;
 const connectionsMax = 10_000;
 
+/** A certificate with its chain, and its key, in PEM. */
+export interface TlsPair {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
 export class Listener {
   readonly http1: Http1Server;
+  /** Undefined without a certificate. */
+  readonly secure: Http2SecureServer | undefined;
   readonly #http2: Http2Server;
   readonly #port: Server;
   readonly #sockets = new Set<Socket>();
   readonly #sessions = new Set<ServerHttp2Session>();
 
-  constructor(handler: RequestListener) {
+  constructor(handler: RequestListener, tls?: TlsPair) {
     // Uploads and streams may take as long as they need; only their beginning may not.
-    this.http1 = createHttp1(
-      { requestTimeout: 0, headersTimeout: 20_000, keepAliveTimeout: 65_000 },
-      handler,
+    const times = { requestTimeout: 0, headersTimeout: 20_000, keepAliveTimeout: 65_000 };
+    this.http1 = createHttp1(times, handler);
+    const settings = { maxConcurrentStreams: 256, initialWindowSize: 1024 * 1024 };
+    this.#http2 = createHttp2({ settings }, (request, response) =>
+      handler(request as never, response as never),
     );
-    this.#http2 = createHttp2(
-      { settings: { maxConcurrentStreams: 256, initialWindowSize: 1024 * 1024 } },
-      (request, response) => handler(request as never, response as never),
-    );
-    this.#http2.on('session', (session) => {
-      session.setLocalWindowSize(4 * 1024 * 1024);
-      this.#sessions.add(session);
-      session.once('close', () => this.#sessions.delete(session));
-    });
-    // It never listens itself; this starts its watch over slow headers and idle connections all the same.
+    this.secure =
+      tls === undefined
+        ? undefined
+        : createSecureServer({ ...tls, settings, allowHTTP1: true }, (request, response) =>
+            handler(request as never, response as never),
+          );
+    // The times of HTTP/1.1 over TLS are those of the server in the clear.
+    Object.assign(this.secure ?? {}, times);
+    for (const server of [this.#http2, this.secure]) {
+      server?.on('session', (session) => {
+        session.setLocalWindowSize(4 * 1024 * 1024);
+        this.#sessions.add(session);
+        session.once('close', () => this.#sessions.delete(session));
+      });
+    }
+    // They never listen themselves; this starts their watch over slow headers and idle connections all the same.
     this.http1.emit('listening');
+    this.secure?.emit('listening');
     this.#port = createServer({ noDelay: true }, (socket) => this.#sort(socket));
     this.#port.maxConnections = connectionsMax;
   }
@@ -52,6 +77,11 @@ export class Listener {
       socket.off('data', onData);
       socket.setTimeout(0);
       socket.off('timeout', onError);
+      if (this.secure !== undefined && first[0] === tlsHandshake) {
+        socket.unshift(first);
+        this.secure.emit('connection', socket);
+        return;
+      }
       (isHttp2 ? this.#http2 : this.http1).emit('connection', socket);
       socket.unshift(first);
       socket.resume();

@@ -1,5 +1,6 @@
 /** TCP to a port of a sandbox over a WebSocket: binary messages are the bytes. */
-import type { IncomingMessage, Server } from 'node:http';
+import type { EventEmitter } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream';
 import { createWebSocketStream, WebSocketServer } from 'ws';
@@ -12,7 +13,7 @@ const tunnelPath = /^\/v1\/sandboxes\/([a-z0-9]{20})\/ports\/(\d{1,5})\/tunnel$/
 const messageBytesMax = 1024 * 1024;
 
 /** Takes upgrades of an HTTP/1.1 server; what is neither another protocol's nor a tunnel is refused in words. */
-export function serveTunnels(server: Server, core: Core, protocols: readonly WireProtocol[]): void {
+export function serveTunnels(server: EventEmitter, core: Core, protocols: readonly WireProtocol[]): void {
   const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: messageBytesMax,
