@@ -166,8 +166,12 @@ const Terminal = Type.Object(
 );
 export const StartExec = Type.Object(
   {
-    argv: optional(Type.Array(Type.String({ pattern: '^[^\\0]*$', maxLength: 60_000 }), { minItems: 1, maxItems: 1024 })),
-    command: optional(Type.String({ pattern: '^[^\\0]+$', maxLength: 60_000, description: 'Run by bash -l -c' })),
+    argv: optional(
+      Type.Array(Type.String({ pattern: '^[^\\0]*$', maxLength: 60_000 }), { minItems: 1, maxItems: 1024 }),
+    ),
+    command: optional(
+      Type.String({ pattern: '^[^\\0]+$', maxLength: 60_000, description: 'Run by bash -l -c' }),
+    ),
     cwd: optional(Path),
     env: optional(Environment),
     user: optional(UserName),

@@ -196,6 +196,12 @@ export class CgroupSet {
 
   /** Kills everything in the group and removes it; resolves when both are done. Idempotent. */
   async destroy(id: string): Promise<void> {
+    await this.kill(id);
+    for (const folder of this.folders(id)) await removeFolder(folder);
+  }
+
+  /** Kills everything in the group; resolves when nothing is left in it. */
+  async kill(id: string): Promise<void> {
     if (existsSync(this.freezer(id).file)) this.setFrozen(id, false); // what is frozen cannot die (cgroup v1)
     for (let round = 0; round < 200; round += 1) {
       const pids = this.processes(id);
@@ -209,7 +215,6 @@ export class CgroupSet {
       }
       await sleep(round < 20 ? 2 : 25);
     }
-    for (const folder of this.folders(id)) await removeFolder(folder);
   }
 
   /** Ids that still have a group. */

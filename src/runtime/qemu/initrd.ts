@@ -22,9 +22,7 @@ function entry(
 ): Buffer {
   const path = Buffer.from(`${name}\0`);
   const fields = [0, mode[kind], 0, 0, 1, 0, data.length, 0, 0, major, minor, path.length, 0];
-  const header = Buffer.from(
-    `070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}`,
-  );
+  const header = Buffer.from(`070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}`);
   return Buffer.concat([pad(Buffer.concat([header, path])), pad(data)]);
 }
 
@@ -46,9 +44,7 @@ export async function writeInitrd(file: string, kernel: Kernel, agent: string): 
     if (path === undefined)
       throw new CasemateError('runtime_unavailable', `Kernel ${kernel.version} has no module ${name}.`);
     const order = String(index).padStart(2, '0');
-    entries.push(
-      entry(`modules/${order}-${name}.ko`, 'file', await readFile(join(kernel.modulesDir, path))),
-    );
+    entries.push(entry(`modules/${order}-${name}.ko`, 'file', await readFile(join(kernel.modulesDir, path))));
   }
   entries.push(entry('TRAILER!!!', 'file'));
   await writeFile(file, Buffer.concat(entries), { mode: 0o644 });

@@ -73,7 +73,7 @@ const uidFirst = 1_879_048_192;
 
 /** A user number of its own for every machine, the same whenever it is asked for. */
 export function machineUid(id: string): number {
-  return uidFirst + createHash('sha256').update(id).digest().readUInt32BE(0) % 0x0f00_0000;
+  return uidFirst + (createHash('sha256').update(id).digest().readUInt32BE(0) % 0x0f00_0000);
 }
 
 /**

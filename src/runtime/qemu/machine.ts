@@ -28,7 +28,8 @@ export const jail = {
   initrd: '/initrd',
   qmp: '/vm/qmp',
   agent: '/vm/agent',
-  hop: '/vm/hop/socket',
+  /** Where the one machine listens and the other, whose folder holds the first one's, finds it. */
+  hop: { listener: '/vm/hop/socket', sender: '/vm/hop/hop/socket' },
   layer: (index: number): string => `/vm/layer${index}`,
 } as const;
 
@@ -75,9 +76,19 @@ export function machineArguments(options: MachineOptions): string[] {
     ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
     ...['-kernel', jail.kernel, '-initrd', jail.initrd, '-append', kernelCommandLine(options)],
     ...['-chardev', 'stdio,id=control,signal=off', '-mon', 'chardev=control,mode=control'],
-    ...['-chardev', `socket,id=later,path=${jail.qmp},server=on,wait=off`, '-mon', 'chardev=later,mode=control'],
+    ...[
+      '-chardev',
+      `socket,id=later,path=${jail.qmp},server=on,wait=off`,
+      '-mon',
+      'chardev=later,mode=control',
+    ],
     ...['-chardev', options.agentPort ? `pipe,id=agent,path=${jail.agent}` : 'null,id=agent'],
-    ...['-device', 'virtio-serial-pci,max_ports=2', '-device', 'virtserialport,id=agent,chardev=agent,name=agent'],
+    ...[
+      '-device',
+      'virtio-serial-pci,max_ports=2',
+      '-device',
+      'virtserialport,id=agent,chardev=agent,name=agent',
+    ],
     ...diskArguments(options.disk, shape.diskMib),
     ...['-netdev', 'tap,id=net,ifname=tap0,script=no,downscript=no'],
     ...['-device', 'virtio-net-pci,netdev=net,mac=02:00:00:00:00:02,romfile='],

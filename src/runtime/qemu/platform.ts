@@ -49,7 +49,9 @@ async function makeInitrd(
   await mkdir(cacheDir, { recursive: true, mode: 0o700 });
   const partial = join(cacheDir, `initrd.${newId(8)}.partial`);
   await writeInitrd(partial, kernel, join(agentDir, 'guest-agent'));
-  const digest = createHash('sha256').update(await readFile(partial)).digest('hex');
+  const digest = createHash('sha256')
+    .update(await readFile(partial))
+    .digest('hex');
   const file = join(cacheDir, `initrd-${digest.slice(0, 16)}`);
   await rename(partial, file);
   return { file, digest };

@@ -22,10 +22,7 @@ const bootMsMax = { kvm: 5000, tcg: 60_000 } as const;
  * Boots the probe once per boot of the host, kernel, QEMU and processor; the answer is kept beside the images.
  * @throws CasemateError `runtime_unavailable` where no guest boots.
  */
-export async function probeAccelerator(
-  components: Components,
-  cacheDir: string,
-): Promise<AcceleratorFound> {
+export async function probeAccelerator(components: Components, cacheDir: string): Promise<AcceleratorFound> {
   const bootId = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
   const { qemu, kernel, initrd } = components;
   const key = [bootId.trim(), qemu.version, kernel.version, initrd.digest, await hostProcessor()].join('|');
@@ -94,7 +91,9 @@ async function bootOnce(
     return undefined;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    return reason.includes('took too long') ? `it hangs for ${bootMsMax[accelerator]} ms` : reason.slice(-300);
+    return reason.includes('took too long')
+      ? `it hangs for ${bootMsMax[accelerator]} ms`
+      : reason.slice(-300);
   } finally {
     machine.kill();
     machine.release();
