@@ -5,7 +5,7 @@ import type { CreateOptions } from '../driver.ts';
 import { fifosOf } from './channel.ts';
 import { type Launched, launch, machineUid } from './launch.ts';
 import { machineArguments } from './machine.ts';
-import { loadAndRun } from './migrate.ts';
+import { listenForState, loadAndRun } from './migrate.ts';
 import type { Platform } from './platform.ts';
 import { fileOf, type MachineRecord, readRecord, share, writeRecord } from './source.ts';
 import { moveTap, prepareNetwork } from './tap.ts';
@@ -47,8 +47,9 @@ export async function launchClone(options: CloneOptions): Promise<Waiting> {
       'root.img': { source: rootImage },
       kernel: { source: platform.kernel.image },
       initrd: { source: platform.initrd.file },
+      'private-ram.so': { source: platform.privateRam },
     },
-    state: { file: fileOf.state(source), mode: 'read' },
+    preload: '/private-ram.so',
     fileMibMax: shape.diskMib + 64,
     kvm: shape.accelerator === 'kvm',
     argv: machineArguments({
@@ -73,22 +74,24 @@ export function addLayer(directory: string, index: number, uid: number): void {
 
 /** Gives a waiting machine its state, its network and its stream; it runs when this resolves. */
 export async function wake(
-  { machine }: Waiting,
+  { source, machine }: Waiting,
   directory: string,
   options: Pick<CreateOptions, 'networkNamespace' | 'streamOwner'>,
 ): Promise<void> {
   const { networkNamespace, streamOwner } = options;
   try {
-    // QEMU answers when all its devices are there: sockets bound, FIFOs and tap opened.
-    const up = machine.qmp.command('query-status').then(() => {
-      // From here on, even a QEMU that was broken into cannot put another file in place of its stream.
+    // QEMU answers when all its devices are there: FIFOs and tap opened.
+    const up = machine.qmp.command('query-status');
+    const loaded = listenForState(machine.qmp).then(() => {
+      // Before anything of the guest runs: even a QEMU that was broken into cannot put another file in place of its stream.
       chownSync(directory, 0, 0);
       for (const fifo of Object.values(fifosOf(directory))) chownSync(fifo, streamOwner.uid, streamOwner.gid);
+      return loadAndRun(machine.qmp, directory, fileOf.state(source));
     });
     const network = Promise.all([up, prepareNetwork(networkNamespace)]).then(() =>
       moveTap(machine.pid, networkNamespace),
     );
-    await Promise.all([up, network, loadAndRun(machine.qmp)]);
+    await Promise.all([network, loaded]);
     machine.release();
   } catch (error) {
     machine.kill();

@@ -21,7 +21,7 @@ const cgroups = new CgroupSet(`casemate-${tag}`);
 
 function makeDriver(): QemuDriver {
   return new QemuDriver({
-    libraryDir: join(paths.library, 'kernel'),
+    libraryDir: paths.library,
     agentDir: paths.agentDir,
     cacheDir: join(folder, 'machines'),
     sandboxesDir: join(folder, 'sandboxes'),

@@ -4,7 +4,6 @@ import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { join } from 'node:path';
-import { stateDescriptor } from './machine.ts';
 import { Qmp } from './qmp.ts';
 
 export interface LaunchOptions {
@@ -14,8 +13,8 @@ export interface LaunchOptions {
   readonly cgroupJoinFiles: readonly string[];
   /** Files by the name that they have in the jail; `writable` ones are the machine's own. */
   readonly files: Readonly<Record<string, { readonly source: string; readonly writable?: boolean }>>;
-  /** Device state to read from or write to. */
-  readonly state?: { readonly file: string; readonly mode: 'read' | 'write' };
+  /** A library of the jail that QEMU is started with. */
+  readonly preload?: string;
   /** No file that QEMU writes grows beyond this. */
   readonly fileMibMax: number;
   readonly kvm: boolean;
@@ -32,19 +31,14 @@ export interface Launched {
 
 /**
  * Joins the control groups first, so that all memory is charged to the machine. The tap lies in a network namespace
- * without anything else, and only the tap is moved to where the sandbox's network is. Whatever is opened with root's
- * rights is opened before the file system is left behind.
+ * without anything else, and only the tap is moved to where the sandbox's network is.
  */
 const script = `
 set -e
-directory="$1" uid="$2" join="$3" blocks="$4" mode="$5" state="$6" files="$7" kvm="$8"; shift 8
+directory="$1" uid="$2" join="$3" blocks="$4" files="$5" kvm="$6" preload="$7"; shift 7
 IFS='
 '
 for file in $join; do echo $$ > "$file"; done
-case "$mode" in
-  read) exec ${stateDescriptor}<"$state" ;;
-  write) exec ${stateDescriptor}>"$state" ;;
-esac
 ip tuntap add dev tap0 mode tap user "$uid"
 mount -t tmpfs -o size=64k,mode=755,nosuid jail "$directory/jail"
 cd "$directory/jail"
@@ -65,7 +59,8 @@ for line in $files; do
 done
 mount --move . /
 exec chroot . /usr/bin/sh -c 'cd /; ulimit -c 0; ulimit -f "$1"; shift; exec "$@"' jail "$blocks" \\
-  setpriv --reuid "$uid" --regid "$uid" --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs "$@"
+  setpriv --reuid "$uid" --regid "$uid" --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs \\
+  env -i LD_PRELOAD="$preload" "$@"
 `;
 
 /** Container and system software leaves these numbers alone (above systemd's container range). */
@@ -81,7 +76,7 @@ export function machineUid(id: string): number {
  * An early end comes with the last words of its stderr.
  */
 export function launch(options: LaunchOptions): Launched {
-  const { directory, uid, state } = options;
+  const { directory, uid } = options;
   mkdirSync(join(directory, 'jail'), { recursive: true, mode: 0o700 });
   const files = Object.entries(options.files).map(
     ([name, { source, writable }]) => `${name}:${writable === true ? 'rw' : 'ro'}:${source}`,
@@ -91,8 +86,8 @@ export function launch(options: LaunchOptions): Launched {
     [
       ...['--mount', '--net', '--ipc', '--uts', '--propagation', 'slave'],
       ...['sh', '-c', script, 'casemate-machine', directory, String(uid), options.cgroupJoinFiles.join('\n')],
-      ...[String(options.fileMibMax * 2048), state?.mode ?? 'none', state?.file ?? '', files.join('\n')],
-      ...[options.kvm ? 'yes' : 'no', ...options.argv],
+      ...[String(options.fileMibMax * 2048), files.join('\n')],
+      ...[options.kvm ? 'yes' : 'no', options.preload ?? '', ...options.argv],
     ],
     { stdio: ['pipe', 'pipe', 'pipe'], detached: true, cwd: '/', env: { PATH: process.env.PATH } },
   );

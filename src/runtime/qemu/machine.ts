@@ -27,14 +27,12 @@ export const jail = {
   kernel: '/kernel',
   initrd: '/initrd',
   qmp: '/vm/qmp',
+  state: '/vm/state-socket',
   agent: '/vm/agent',
   /** Where the one machine listens and the other, whose folder holds the first one's, finds it. */
   hop: { listener: '/vm/hop/socket', sender: '/vm/hop/hop/socket' },
   layer: (index: number): string => `/vm/layer${index}`,
 } as const;
-
-/** The descriptor of the device state, opened before QEMU gave up its rights. */
-export const stateDescriptor = 9;
 
 /** How the writable disk is made up: a raw base, and layers over it of which the last is written to. */
 export type Disk = { readonly layers: number; readonly writableBase: boolean } | 'none';

@@ -9,7 +9,7 @@ import type { Accelerator } from './machine.ts';
 import { probeAccelerator } from './probe.ts';
 
 export interface PlatformOptions {
-  /** Folder with `<version>/boot/vmlinuz-…`, filled by the set-up. */
+  /** Folder with `kernel/<version>/boot/vmlinuz-…` and `qemu/private-ram.so`, filled by the set-up. */
   readonly libraryDir: string;
   /** The folder that holds the guest agent's program. */
   readonly agentDir: string;
@@ -21,6 +21,8 @@ export interface Components {
   readonly qemu: Qemu;
   readonly kernel: Kernel;
   readonly initrd: { readonly file: string; readonly digest: string };
+  /** Makes QEMU open shared RAM read-only (see private-ram.s). */
+  readonly privateRam: string;
 }
 
 export interface Platform extends Components {
@@ -33,9 +35,10 @@ export interface Platform extends Components {
 
 /** @throws CasemateError `runtime_unavailable` */
 export async function findPlatform(options: PlatformOptions): Promise<Platform> {
-  const [qemu, kernel] = await Promise.all([findQemu(), findKernel(options.libraryDir)]);
+  const [qemu, kernel] = await Promise.all([findQemu(), findKernel(join(options.libraryDir, 'kernel'))]);
   const initrd = await makeInitrd(options, kernel);
-  const components = { qemu, kernel, initrd };
+  const privateRam = join(options.libraryDir, 'qemu/private-ram.so');
+  const components = { qemu, kernel, initrd, privateRam };
   const { accelerator, kvm } = await probeAccelerator(components, options.cacheDir);
   const processor = accelerator === 'kvm' ? await hostProcessor() : 'QEMU’s emulated processor "max"';
   return { ...components, accelerator, kvm, processor };

@@ -42,7 +42,7 @@ export async function snapshotMachine(options: SnapshotOptions): Promise<number>
     helper = await launchHelper(options, record, helperId, hop);
     source = await Qmp.open(controlSocket(directory));
     const stoodStillMs = await takeOver(options, record, source, helper.qmp);
-    await saveDevices(helper.qmp);
+    await saveDevices(helper.qmp, hop, machineUid(id), fileOf.state(target));
     await finish(target, directory, record);
     return stoodStillMs;
   } finally {
@@ -84,7 +84,6 @@ async function launchHelper(
       kernel: { source: platform.kernel.image },
       initrd: { source: platform.initrd.file },
     },
-    state: { file: fileOf.state(target), mode: 'write' },
     fileMibMax: 64,
     kvm: shape.accelerator === 'kvm',
     argv: machineArguments({

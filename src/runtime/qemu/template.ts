@@ -147,7 +147,6 @@ export class Templates {
         kernel: { source: platform.kernel.image },
         initrd: { source: platform.initrd.file },
       },
-      state: { file: fileOf.state(folder), mode: 'write' },
       fileMibMax: shape.diskMib + 64,
       kvm: shape.accelerator === 'kvm',
       argv: machineArguments({
@@ -163,7 +162,7 @@ export class Templates {
       await machine.qmp.event(isPortOpen, bootMsMax);
       await sleep(settleMs);
       await machine.qmp.command('stop');
-      await saveDevices(machine.qmp);
+      await saveDevices(machine.qmp, folder, uid, fileOf.state(folder));
     } finally {
       machine.kill();
       machine.release();
@@ -176,7 +175,7 @@ export class Templates {
     ];
     for (const path of [folder, ...kept]) chownSync(path, 0, 0);
     for (const path of kept) chmodSync(path, 0o444);
-    const used = ['jail', 'qmp', ...Object.values(fifosOf(folder)).map((path) => basename(path))];
+    const used = ['jail', 'qmp', 'state-socket', ...Object.values(fifosOf(folder)).map((path) => basename(path))];
     for (const name of used) await rm(join(folder, name), { recursive: true, force: true });
     await writeRecord(folder, { shape, layers: 1, rootImage: image.file, rootImageBytes: image.bytes });
   }
