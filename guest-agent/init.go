@@ -50,8 +50,8 @@ func wakeMachine() (string, error) {
 	return waitFor(agentPort)
 }
 
-// bootMachine does all of it.
-func bootMachine() (string, error) {
+// bootMachine does all of it, and runs a few programs so that clones need not be the first.
+func (a *agent) bootMachine() (string, error) {
 	port, err := wakeMachine()
 	if err != nil {
 		return "", err
@@ -67,7 +67,11 @@ func bootMachine() (string, error) {
 	limit := syscall.Rlimit{Cur: openFilesMax, Max: openFilesMax}
 	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 	_ = syscall.Sethostname([]byte("sandbox"))
-	return port, bringUpNetwork()
+	if err := bringUpNetwork(); err != nil {
+		return "", err
+	}
+	a.warmUp()
+	return port, nil
 }
 
 func mountAll(list []mounting) error {

@@ -8,8 +8,8 @@ import (
 
 // openStream answers the host's byte stream: standard input and output, or the port of a virtual machine that "--init"
 // brings up first; it opens once only. Programs never inherit it.
-func openStream(arguments []string) (io.Reader, io.Writer, error) {
-	boot := map[string]func() (string, error){"--init": bootMachine, "--probe": wakeMachine}
+func (a *agent) openStream(arguments []string) (io.Reader, io.Writer, error) {
+	boot := map[string]func() (string, error){"--init": a.bootMachine, "--probe": wakeMachine}
 	if len(arguments) == 1 && boot[arguments[0]] != nil {
 		port, err := boot[arguments[0]]()
 		if err != nil {

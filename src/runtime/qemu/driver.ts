@@ -145,10 +145,11 @@ export class QemuDriver implements RuntimeDriver {
     return { kind: 'fifo', ...fifosOf(this.#directory(id)) };
   }
 
-  /** The guest was started with its memory and its disk; processor time and host threads are the control group's. */
+  /** The guest was started with its processors, its memory and its disk. */
   async setLimits(id: string, limits: SandboxLimits, stagedLimits: SandboxLimits): Promise<void> {
-    if (limits.memoryMib !== stagedLimits.memoryMib || limits.diskMib !== stagedLimits.diskMib)
-      throw new CasemateError('unsupported', 'The memory and the disk of a virtual machine are fixed.');
+    for (const field of ['cpus', 'memoryMib', 'diskMib'] as const)
+      if (limits[field] !== stagedLimits[field])
+        throw new CasemateError('unsupported', `A virtual machine’s ${field} is fixed when it is started.`);
     this.#options.cgroups.setLimits(id, limits);
   }
 
@@ -226,7 +227,7 @@ const capabilities: RuntimeCapabilities = {
   isolation: 'virtual-machine',
   snapshot: true,
   fork: 'copy-on-write',
-  lateLimits: ['cpus', 'pids'],
+  lateLimits: ['pids'],
   limitsSeenInside: {
     cpus: 'nproc shows the CPUs of the sandbox, rounded up (the agent sets the affinity of every program).',
     memory:

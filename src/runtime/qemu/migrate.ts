@@ -43,7 +43,10 @@ export async function saveDevices(qmp: Qmp, directory: string, uid: number, file
     const written = new Promise<Socket>((resolve) => server.once('connection', resolve)).then((socket) =>
       pipeline(socket, createWriteStream(file, { flags: 'wx', mode: 0o600 })),
     );
-    await Promise.all([untilMigrated(qmp, () => qmp.command('migrate', { uri: `unix:${jail.state}` })), written]);
+    await Promise.all([
+      untilMigrated(qmp, () => qmp.command('migrate', { uri: `unix:${jail.state}` })),
+      written,
+    ]);
   } finally {
     server.close();
   }
@@ -51,10 +54,7 @@ export async function saveDevices(qmp: Qmp, directory: string, uid: number, file
 
 /** Resolves when the machine listens on its socket for its devices' state. */
 export async function listenForState(qmp: Qmp): Promise<void> {
-  await Promise.all([
-    setUp(qmp, 'ignore'),
-    qmp.command('migrate-incoming', { uri: `unix:${jail.state}` }),
-  ]);
+  await Promise.all([setUp(qmp, 'ignore'), qmp.command('migrate-incoming', { uri: `unix:${jail.state}` })]);
 }
 
 /** Sends a listening machine its devices' state, and has it go on from there: the source stood still when it was written. */

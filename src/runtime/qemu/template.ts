@@ -23,7 +23,6 @@ import { fileOf, writeRecord } from './source.ts';
 const ownMib = { tcg: 48 + translationMib, kvm: 48 } as const;
 /** Less and the kernel does not reach the agent. */
 const guestMibMin = 112;
-const processorsMax = 4;
 /** An emulated boot takes 3 s on a quiet machine. */
 const bootMsMax = 60_000;
 const bootTries = 3;
@@ -54,7 +53,8 @@ export function shapeOf(platform: Platform, image: RootImage, limits: SandboxLim
     initrd: platform.initrd.digest,
     image: image.digest,
     guestMemoryMib,
-    processors: Math.min(availableParallelism(), processorsMax),
+    // Not more than asked for: emulated processors that share memory cost each other time even when they idle.
+    processors: Math.min(Math.ceil(limits.cpus), availableParallelism()),
     diskMib: limits.diskMib,
   };
 }
@@ -175,7 +175,12 @@ export class Templates {
     ];
     for (const path of [folder, ...kept]) chownSync(path, 0, 0);
     for (const path of kept) chmodSync(path, 0o444);
-    const used = ['jail', 'qmp', 'state-socket', ...Object.values(fifosOf(folder)).map((path) => basename(path))];
+    const used = [
+      'jail',
+      'qmp',
+      'state-socket',
+      ...Object.values(fifosOf(folder)).map((path) => basename(path)),
+    ];
     for (const name of used) await rm(join(folder, name), { recursive: true, force: true });
     await writeRecord(folder, { shape, layers: 1, rootImage: image.file, rootImageBytes: image.bytes });
   }
