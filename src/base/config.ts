@@ -32,6 +32,8 @@ export interface Paths {
   readonly journal: string;
   /** Root's: templates mounted read-only. */
   readonly roots: string;
+  /** Root's: images and booted templates of virtual machines; can be made again. */
+  readonly machines: string;
   /** The server's: database and first key. */
   readonly server: string;
   readonly database: string;
@@ -50,6 +52,7 @@ export function pathsOf(dataDir: string): Paths {
     sandboxes: join(dataDir, 'sandboxes'),
     journal: join(dataDir, 'journal'),
     roots: join(dataDir, 'roots'),
+    machines: join(dataDir, 'machines'),
     server: join(dataDir, 'server'),
     database: join(dataDir, 'server', 'casemate.db'),
     keyFile: join(dataDir, 'server', 'admin.key'),

@@ -1,4 +1,5 @@
 /** The sandboxes of this host as the server sees them: pools, claims, adoption; the root process does the work. */
+import { randomBytes } from 'node:crypto';
 import { CasemateError } from '../base/errors.ts';
 import { limits as bounds } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
@@ -26,6 +27,10 @@ const defaultLimits: SandboxLimits = {
   diskMib: bounds.sandboxDiskMibDefault,
   pids: bounds.sandboxPidsDefault,
 };
+
+const limitFields = ['cpus', 'memoryMib', 'diskMib', 'pids'] as const;
+/** Fresh randomness for a sandbox that may be a clone of others. */
+const entropyBytes = 64;
 
 export interface HostNodeOptions {
   readonly root: RootClient;
@@ -95,9 +100,20 @@ export class HostNode implements SandboxNode {
 
   async #take(request: ClaimRequest): Promise<LiveSandbox> {
     admit(hostRoom(this.#options.diskProbeDir), this.#starting);
-    const warm = this.#pools.get(poolKey(request.template, request.runtime))?.take();
-    if (warm !== undefined) return warm;
+    const pool = this.#pools.get(poolKey(request.template, request.runtime));
+    if (pool !== undefined && (await this.#canStillChange(request))) {
+      const warm = pool.take();
+      if (warm !== undefined) return warm;
+    }
     return this.#make(request.template, request.runtime, request.limits, 'cold');
+  }
+
+  /** Whether the limits that differ from a warm sandbox's are ones that its runtime changes while it runs. */
+  async #canStillChange({ runtime, limits }: ClaimRequest): Promise<boolean> {
+    const differing = limitFields.filter((field) => limits[field] !== defaultLimits[field]);
+    if (differing.length === 0) return true;
+    const late = (await this.runtimes()).find(({ name }) => name === runtime)?.capabilities?.lateLimits ?? [];
+    return differing.every((field) => late.includes(field));
   }
 
   /** Late binding: what differs between two users of a template reaches the running sandbox here. */
@@ -105,14 +121,16 @@ export class HostNode implements SandboxNode {
     return sandbox.guest.bind({
       env: bind.env,
       cpus: limits.cpus,
+      clockUnixMs: Date.now(),
+      entropyBase64: randomBytes(entropyBytes).toString('base64'),
       ...(bind.user === undefined ? {} : { user: bind.user }),
       ...(bind.hostname === undefined ? {} : { hostname: bind.hostname }),
     });
   }
 
   async #lateLimits(sandbox: LiveSandbox, limits: SandboxLimits): Promise<void> {
-    const fields = ['cpus', 'memoryMib', 'diskMib', 'pids'] as const;
-    if (sandbox.source === 'cold' || fields.every((field) => limits[field] === defaultLimits[field])) return;
+    if (sandbox.source === 'cold' || limitFields.every((field) => limits[field] === defaultLimits[field]))
+      return;
     await this.#options.root.call('setLimits', { id: sandbox.id, limits });
   }
 

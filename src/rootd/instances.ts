@@ -94,7 +94,9 @@ export class Instances {
     await this.#startTurn();
     let id: string | undefined;
     try {
-      const slot = this.#takeSlot(options.runtime) ?? (await this.#stage(options.runtime, options.limits));
+      const slot =
+        this.#takeSlot(options.runtime) ??
+        (await this.#stage(options.runtime, options.limits, options.templateRoot));
       id = slot.id;
       const { template, templateDigest, templateRoot, limits } = options;
       const entry: JournalEntry = { ...slot, state: 'creating', template, templateDigest, limits };
@@ -137,7 +139,7 @@ export class Instances {
   }
 
   /** Takes the resources of a new id. Journal first: whatever happens next, a restart finds it. */
-  async #stage(runtime: string, limits: SandboxLimits): Promise<JournalEntry> {
+  async #stage(runtime: string, limits: SandboxLimits, templateRoot?: string): Promise<JournalEntry> {
     const { journal, networks } = this.#options;
     const entry: JournalEntry = {
       id: newId(),
@@ -151,7 +153,11 @@ export class Instances {
     try {
       await Promise.all([
         networks.create(entry.id, entry.networkIndex),
-        this.#driver(runtime).stage({ id: entry.id, limits }),
+        this.#driver(runtime).stage({
+          id: entry.id,
+          limits,
+          ...(templateRoot === undefined ? {} : { templateRoot }),
+        }),
       ]);
       return entry;
     } catch (error) {

@@ -147,19 +147,19 @@ export function conformance(
         assert.ok(probe.available);
         if (!probe.capabilities.snapshot) return t.skip('this runtime takes no snapshots');
         const shell = (line: string): readonly string[] => ['/bin/sh', '-c', line];
-        await runInside(driver, id, shell('echo before > /root/disk; echo before > /dev/shm/memory'));
+        await runInside(driver, id, shell('echo before > /var/disk; echo before > /dev/shm/memory'));
         await inDirectory(async (directory) => {
           await driver.snapshot(id, directory, { keepRunning: true });
-          await runInside(driver, id, shell('echo after > /root/disk; echo after > /dev/shm/memory'));
+          await runInside(driver, id, shell('echo after > /var/disk; echo after > /dev/shm/memory'));
           for (let round = 0; round < 2; round += 1) {
             await withStaged(async (other, create) => {
               await other.driver.restore(create, directory);
-              const seen = await runInside(other.driver, create.id, shell('cat /root/disk /dev/shm/memory'));
+              const seen = await runInside(other.driver, create.id, shell('cat /var/disk /dev/shm/memory'));
               assert.deepEqual(seen, { exitCode: 0, stdout: 'before\nbefore\n' });
-              await runInside(other.driver, create.id, shell('echo mine > /root/disk'));
+              await runInside(other.driver, create.id, shell('echo mine > /var/disk'));
             });
           }
-          const source = await runInside(driver, id, shell('cat /root/disk /dev/shm/memory'));
+          const source = await runInside(driver, id, shell('cat /var/disk /dev/shm/memory'));
           assert.equal(source.stdout, 'after\nafter\n');
           // A snapshot of a sandbox that had one already holds what was written since.
           await inDirectory(async (second) => {
@@ -167,7 +167,7 @@ export function conformance(
             assert.equal((await driver.inspect(id)).state, 'gone');
             await withStaged(async (other, create) => {
               await other.driver.restore(create, second);
-              const seen = await runInside(other.driver, create.id, shell('cat /root/disk /dev/shm/memory'));
+              const seen = await runInside(other.driver, create.id, shell('cat /var/disk /dev/shm/memory'));
               assert.equal(seen.stdout, 'after\nafter\n');
             });
           });
@@ -182,7 +182,7 @@ export function conformance(
         await runInside(driver, id, [
           '/bin/sh',
           '-c',
-          'echo shared > /root/disk; echo shared > /dev/shm/memory',
+          'echo shared > /var/disk; echo shared > /dev/shm/memory',
         ]);
         await withStaged(async (_, first) =>
           withStaged(async (__, second) => {
@@ -195,11 +195,11 @@ export function conformance(
             );
             await driver.destroy(broken.id);
             for (const child of [first.id, second.id]) {
-              const line = 'cat /root/disk /dev/shm/memory; echo mine > /root/disk; cat /root/disk';
+              const line = 'cat /var/disk /dev/shm/memory; echo mine > /var/disk; cat /var/disk';
               const seen = await runInside(driver, child, ['/bin/sh', '-c', line]);
               assert.equal(seen.stdout, 'shared\nshared\nmine\n');
             }
-            assert.equal((await runInside(driver, id, ['/bin/cat', '/root/disk'])).stdout, 'shared\n');
+            assert.equal((await runInside(driver, id, ['/bin/cat', '/var/disk'])).stdout, 'shared\n');
           }),
         );
       }));
