@@ -42,6 +42,13 @@ func (t *execTable) reserve(id string) error {
 	return nil
 }
 
+// forgetAll makes the table new.
+func (t *execTable) forgetAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.byID = map[string]*process{}
+}
+
 // put enters a started program, or gives the id back where p is nil.
 func (t *execTable) put(id string, p *process) {
 	t.mu.Lock()

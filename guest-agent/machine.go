@@ -12,6 +12,7 @@ import (
 
 const (
 	ioctlAddEntropy    = 0x40085203
+	ioctlReseed        = 0x5207
 	hostsFileBytesMax  = 64 * 1024
 	clockToleranceMs   = 1000
 	entropyHeaderBytes = 8
@@ -54,7 +55,8 @@ func setClock(unixMs int64) string {
 	return "set"
 }
 
-// addEntropy mixes bytes into the kernel's generator and credits them where the kernel lets it.
+// addEntropy mixes bytes into the kernel's generator, credits them where the kernel lets it, and has it start anew from
+// them at once: a clone must not go on with the numbers of its source.
 func addEntropy(bytes []byte) string {
 	device, err := syscall.Open("/dev/urandom", syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
@@ -68,6 +70,7 @@ func addEntropy(bytes []byte) string {
 	err = ioctl(device, ioctlAddEntropy, unsafe.Pointer(&request[0]))
 	runtime.KeepAlive(request)
 	if err == nil {
+		_ = ioctl(device, ioctlReseed, nil)
 		return "credited"
 	}
 	if _, err := syscall.Write(device, bytes); err != nil {

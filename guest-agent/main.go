@@ -20,12 +20,12 @@ func main() {
 		runtime.GOMAXPROCS(2)
 	}
 	syscall.Umask(0o022)
-	in, out, err := openStream(os.Args[1:])
+	a := newAgent()
+	in, out, err := a.openStream(os.Args[1:])
 	if err != nil {
 		os.Stderr.WriteString("guest-agent: " + err.Error() + "\n")
 		os.Exit(1)
 	}
-	a := newAgent()
 	a.openSudo()
 	_ = a.serve(in, out)
 	os.Exit(0)

@@ -6,11 +6,16 @@ import (
 	"time"
 )
 
-// openStream answers the host's byte stream: standard input and output, or the device of "--port PATH", which opens
-// once only. Programs never inherit it.
-func openStream(arguments []string) (io.Reader, io.Writer, error) {
-	if len(arguments) == 2 && arguments[0] == "--port" {
-		fd, err := syscall.Open(arguments[1], syscall.O_RDWR|syscall.O_CLOEXEC, 0)
+// openStream answers the host's byte stream: standard input and output, or the port of a virtual machine that "--init"
+// brings up first; it opens once only. Programs never inherit it.
+func (a *agent) openStream(arguments []string) (io.Reader, io.Writer, error) {
+	boot := map[string]func() (string, error){"--init": a.bootMachine, "--probe": wakeMachine}
+	if len(arguments) == 1 && boot[arguments[0]] != nil {
+		port, err := boot[arguments[0]]()
+		if err != nil {
+			return nil, nil, err
+		}
+		fd, err := syscall.Open(port, syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -22,7 +22,8 @@ need_root() {
 missing_packages() {
   local pair
   for pair in mmdebstrap:mmdebstrap nft:nftables ip:iproute2 mkfs.ext4:e2fsprogs losetup:mount nsenter:util-linux \
-    setpriv:util-linux curl:curl ps:procps runsc:runsc; do
+    setpriv:util-linux curl:curl ps:procps runsc:runsc \
+    qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mkfs.erofs:erofs-utils as:binutils; do
     command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
   done
   command -v go >/dev/null || echo golang-go
@@ -68,6 +69,33 @@ fetch_newer_runsc() {
   rm -rf "$work"
 }
 
+# The kernel of virtual machines: Debian's own for clouds, unpacked and not installed, so that this machine's boot stays
+# as it is. The package without a version only names the newest.
+fetch_guest_kernel() {
+  local work package version
+  work=$(mktemp -d)
+  package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -nE 's/^ +Depends: (linux-image-[0-9][^ ]*)$/\1/p' | head -n 1)
+  version="${package#linux-image-}"
+  if [ -n "$package" ] && (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$package" >/dev/null 2>&1); then
+    mkdir -p "$library/kernel"
+    rm -rf "$library/kernel/$version.partial"
+    dpkg -x "$work"/linux-image-*.deb "$library/kernel/$version.partial"
+    mv "$library/kernel/$version.partial" "$library/kernel/$version"
+  else
+    echo "         (no kernel for guests can be had here; virtual machines are not available)"
+  fi
+  rm -rf "$work"
+}
+
+build_private_ram() {
+  local object
+  object=$(mktemp)
+  mkdir -p "$library/qemu"
+  as -o "$object" src/runtime/qemu/private-ram.s
+  ld -shared -z noexecstack -o "$library/qemu/private-ram.so" "$object"
+  rm -f "$object"
+}
+
 install_node_modules() {
   npm ci --no-audit --no-fund --loglevel=error
   touch node_modules/.casemate-installed
@@ -86,6 +114,15 @@ fi
 if [ ! -e "$library/gvisor/debian-13" ]; then
   need_root
   step "a newer runsc from Debian 13" fetch_newer_runsc
+fi
+if [ -z "$(ls "$library/kernel" 2>/dev/null)" ]; then
+  need_root
+  apt-cache show linux-image-cloud-amd64 >/dev/null 2>&1 || step "package lists" apt-get update -qq
+  step "a kernel for virtual machines" fetch_guest_kernel
+fi
+if [ ! -e "$library/qemu/private-ram.so" ] || [ src/runtime/qemu/private-ram.s -nt "$library/qemu/private-ram.so" ]; then
+  need_root
+  step "QEMU's read-only RAM" build_private_ram
 fi
 if ! id casemate >/dev/null 2>&1; then
   need_root

@@ -41,6 +41,8 @@ export interface Paths {
   readonly egress: string;
   /** Root's: templates mounted read-only. */
   readonly roots: string;
+  /** Root's: images and booted templates of virtual machines; can be made again. */
+  readonly machines: string;
   /** The server's: database and first key. */
   readonly server: string;
   /** The server's: SQLite, with its write-ahead log beside it. */
@@ -65,6 +67,7 @@ export function pathsOf(dataDir: string): Paths {
     snapshots: join(dataDir, 'snapshots'),
     egress: join(dataDir, 'egress'),
     roots: join(dataDir, 'roots'),
+    machines: join(dataDir, 'machines'),
     server: join(dataDir, 'server'),
     database: join(dataDir, 'server', 'casemate.db'),
     keyFile: join(dataDir, 'server', 'admin.key'),

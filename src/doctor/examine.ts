@@ -5,6 +5,7 @@ import { runCommand } from '../base/child.ts';
 import { listTemplates } from '../image/store.ts';
 import { CgroupSet } from '../runtime/host/cgroup.ts';
 import { GvisorDriver } from '../runtime/gvisor/driver.ts';
+import { QemuDriver } from '../runtime/qemu/driver.ts';
 
 export interface Finding {
   readonly what: string;
@@ -26,6 +27,7 @@ export async function examine(paths: Paths): Promise<Finding[]> {
     guestAgent(paths),
     cgroups(),
     await gvisor(paths),
+    await qemu(paths),
     ...laterRuntimes(),
     await templates(paths),
   ];
@@ -107,11 +109,30 @@ async function gvisor(paths: Paths): Promise<Finding> {
   return { what: 'runtime gvisor', works: true, needed: true, detail };
 }
 
+/** Boots a guest, with KVM first; what came of that is kept until the machine restarts. */
+async function qemu(paths: Paths): Promise<Finding> {
+  const what = 'runtime qemu';
+  if (process.getuid?.() !== 0)
+    return { what, works: false, needed: false, detail: 'a guest can be booted by root only' };
+  const driver = new QemuDriver({
+    libraryDir: paths.library,
+    sandboxesDir: paths.sandboxes,
+    agentDir: paths.agentDir,
+    cacheDir: paths.machines,
+    cgroups: new CgroupSet(`casemate-doctor-${process.pid}`),
+  });
+  const probe = await driver.probe();
+  if (!probe.available)
+    return { what, works: false, needed: false, detail: probe.reason, remedy: probe.remedy };
+  const detail = `QEMU ${probe.version} booted a guest (${probe.detail}; isolation ${probe.capabilities.isolation})`;
+  return { what, works: true, needed: false, detail };
+}
+
 /** Runtimes that users know and this version does not have: said, not left out. */
 function laterRuntimes(): Finding[] {
   const kvm = existsSync('/dev/kvm') ? '/dev/kvm exists, which alone proves nothing' : 'there is no /dev/kvm';
   const detail = `not in this version; it will be tried by booting a guest (${kvm})`;
-  return ['qemu', 'firecracker', 'cloud-hypervisor'].map((name) => ({
+  return ['firecracker', 'cloud-hypervisor'].map((name) => ({
     what: `runtime ${name}`,
     works: false,
     needed: false,

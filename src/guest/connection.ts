@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { CasemateError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
-import { encodeHeader, type Frame, FrameDecoder, resyncPreamble, violation } from './frame.ts';
+import { encodeHeader, type Frame, FrameDecoder, marker, resyncPreamble, violation } from './frame.ts';
 import { GuestStream } from './guestStream.ts';
 import { protocol } from './protocol.gen.ts';
 import type { ByteStream } from './stream.ts';
@@ -18,6 +18,9 @@ export interface AgentHello {
   readonly agentVersion: string;
   readonly bootId: string;
 }
+
+/** An agent that waits for a host answers sooner; one that was left in the middle of a frame needs the whole preamble. */
+const resyncAfterMs = 400;
 
 export class Connection {
   /** Never rejects; the error where the guest broke the protocol, undefined where its stream ended or we closed it. */
@@ -46,11 +49,12 @@ export class Connection {
    * @throws CasemateError `timeout`, `guest_protocol`, `sandbox_ended`
    */
   attach(): Promise<AgentHello> {
-    const nonce = randomBytes(16).toString('hex');
-    const hello = Buffer.from(JSON.stringify({ version: protocol.version, nonce }));
-    this.#bytes.writable.write(resyncPreamble());
-    this.send({ type: protocol.types.hello, stream: 0, payload: hello });
+    let nonce = this.#sayHello(marker);
     return new Promise((resolve, reject) => {
+      // The padding is for an agent in the middle of a frame, and slow on an emulated port: only where it is needed.
+      const again = setTimeout(() => {
+        nonce = this.#sayHello(resyncPreamble());
+      }, resyncAfterMs);
       let scanned = 0;
       let hunting = true;
       const fail = (error: CasemateError): void => {
@@ -63,6 +67,7 @@ export class Connection {
       );
       void this.closed.then((error) => {
         clearTimeout(timer);
+        clearTimeout(again);
         reject(error ?? ended());
       });
       const onData = (piece: Buffer): void => {
@@ -80,6 +85,7 @@ export class Connection {
           }
           this.#bytes.readable.off('data', onData);
           clearTimeout(timer);
+          clearTimeout(again);
           this.#bytes.readable.on('data', (more: Buffer) => this.#receive(more));
           resolve(answer);
           return this.#receive(Buffer.alloc(0));
@@ -87,6 +93,15 @@ export class Connection {
       };
       this.#bytes.readable.on('data', onData);
     });
+  }
+
+  /** @returns the nonce that the answer has to bear. */
+  #sayHello(preamble: Buffer): string {
+    const nonce = randomBytes(16).toString('hex');
+    this.#bytes.writable.write(preamble);
+    const hello = Buffer.from(JSON.stringify({ version: protocol.version, nonce }));
+    this.send({ type: protocol.types.hello, stream: 0, payload: hello });
+    return nonce;
   }
 
   /** Reads behind a marker: our HELLO, something else (hunt on), or not all of it yet. */

@@ -12,7 +12,7 @@ export interface Frame {
 }
 
 const empty = Buffer.alloc(0);
-const marker = Buffer.from(protocol.marker, 'latin1');
+export const marker = Buffer.from(protocol.marker, 'latin1');
 
 /** The header of a frame; the payload follows it as it is. */
 export function encodeHeader(frame: {

@@ -32,6 +32,7 @@ const defaultLimits: SandboxLimits = {
 
 /** The user that every template has. */
 const defaultUser = 'user';
+const limitFields = ['cpus', 'memoryMib', 'diskMib', 'pids'] as const;
 
 export interface HostNodeOptions {
   readonly root: RootClient;
@@ -118,10 +119,11 @@ export class HostNode implements SandboxNode {
 
   async #take(request: ClaimRequest): Promise<LiveSandbox> {
     admit(hostRoom(this.#options.diskProbeDir), this.#starting);
-    // A disk grows only where the kernel lets this root do it (in containers it may not): then a bigger one is made anew.
-    const fits = request.limits.diskMib <= defaultLimits.diskMib;
-    const warm = fits ? this.#pools.get(poolKey(request.template, request.runtime))?.take() : undefined;
-    if (warm !== undefined) return warm;
+    const pool = this.#pools.get(poolKey(request.template, request.runtime));
+    if (pool !== undefined && (await this.#canStillChange(request))) {
+      const warm = pool.take();
+      if (warm !== undefined) return warm;
+    }
     return this.#make(request.template, request.runtime, request.limits, 'cold');
   }
 
@@ -194,11 +196,23 @@ export class HostNode implements SandboxNode {
     });
   }
 
+  /** Whether the limits that differ from a warm sandbox's are ones that its runtime changes while it runs. */
+  async #canStillChange({ runtime, limits }: ClaimRequest): Promise<boolean> {
+    const differing = limitFields.filter((field) => limits[field] !== defaultLimits[field]);
+    if (differing.length === 0) return true;
+    // A disk grows only where the kernel lets this root do it, and in containers it may not: a bigger one is made anew.
+    if (limits.diskMib > defaultLimits.diskMib) return false;
+    const late = (await this.runtimes()).find(({ name }) => name === runtime)?.capabilities?.lateLimits ?? [];
+    return differing.every((field) => late.includes(field));
+  }
+
   /** Late binding: what differs between two users of a template reaches the running sandbox here. */
   #bind(sandbox: LiveSandbox, { bind, limits }: ClaimRequest): Promise<void> {
     return sandbox.guest.bind({
       env: bind.env,
       cpus: limits.cpus,
+      clockUnixMs: Date.now(),
+      entropyBase64: randomBytes(entropyBytes).toString('base64'),
       ...(bind.user === undefined ? {} : { user: bind.user }),
       ...(bind.hostname === undefined ? {} : { hostname: bind.hostname }),
     });

@@ -131,7 +131,8 @@ export class Instances {
     let id = more.id;
     try {
       const ahead = id === undefined ? this.#takeSlot(runtime, limits) : undefined;
-      const slot = ahead ?? (await this.#stage(runtime, limits, id));
+      const slot =
+        ahead ?? (await this.#stage(runtime, limits, { templateRoot, ...(id === undefined ? {} : { id }) }));
       id = slot.id;
       const entry: JournalEntry = {
         ...slot,
@@ -243,7 +244,11 @@ export class Instances {
   }
 
   /** Takes the resources of a new id. Journal first: whatever happens next, a restart finds it. */
-  async #stage(runtime: string, limits: SandboxLimits, id = newId()): Promise<JournalEntry> {
+  async #stage(
+    runtime: string,
+    limits: SandboxLimits,
+    { id = newId(), templateRoot }: { readonly id?: string; readonly templateRoot?: string } = {},
+  ): Promise<JournalEntry> {
     const { journal, networks } = this.#options;
     const entry: JournalEntry = {
       id,
@@ -257,7 +262,11 @@ export class Instances {
     try {
       await Promise.all([
         networks.create(entry.id, entry.networkIndex),
-        this.#driver(runtime).stage({ id: entry.id, limits }),
+        this.#driver(runtime).stage({
+          id: entry.id,
+          limits,
+          ...(templateRoot === undefined ? {} : { templateRoot }),
+        }),
       ]);
       return entry;
     } catch (error) {

@@ -9,6 +9,7 @@ import { SandboxNetworks } from '../network/namespace.ts';
 import type { RuntimeDriver } from '../runtime/driver.ts';
 import { GvisorDriver } from '../runtime/gvisor/driver.ts';
 import { CgroupSet } from '../runtime/host/cgroup.ts';
+import { QemuDriver } from '../runtime/qemu/driver.ts';
 import { watchDenials } from './denialWatch.ts';
 import { Instances } from './instances.ts';
 import { Journal } from './journal.ts';
@@ -51,7 +52,17 @@ export class Root {
       ...(options.gvisorPlatform === undefined ? {} : { platform: options.gvisorPlatform }),
     });
     this.#snapshots = new Snapshots(paths.snapshots);
-    this.#drivers = new Map([[gvisor.name, gvisor]]);
+    const qemu = new QemuDriver({
+      libraryDir: paths.library,
+      sandboxesDir: paths.sandboxes,
+      agentDir: paths.agentDir,
+      cacheDir: paths.machines,
+      cgroups: this.#cgroups,
+    });
+    this.#drivers = new Map<string, RuntimeDriver>([
+      [gvisor.name, gvisor],
+      [qemu.name, qemu],
+    ]);
     this.#instances = new Instances({
       drivers: this.#drivers,
       networks: this.#networks,

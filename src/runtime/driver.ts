@@ -75,6 +75,8 @@ export interface StageOptions {
   /** 20 characters of [a-z0-9]. */
   readonly id: string;
   readonly limits: SandboxLimits;
+  /** The template that it will be started from, where that is known: a hint, which saves a driver time. */
+  readonly templateRoot?: string;
 }
 
 export interface CreateOptions {

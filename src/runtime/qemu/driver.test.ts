@@ -1,0 +1,174 @@
+/** Runs the shared driver suite against real virtual machines. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { defaultDataDir, pathsOf } from '../../base/config.ts';
+import { newId } from '../../base/ids.ts';
+import { GuestClient } from '../../guest/client.ts';
+import { openAgentStream } from '../../guest/stream.ts';
+import { templateRoot } from '../../image/store.ts';
+import { takeDenials } from '../../network/denials.ts';
+import { SandboxNetworks } from '../../network/namespace.ts';
+import { type ConformanceSubject, conformance } from '../conformance.ts';
+import { CgroupSet } from '../host/cgroup.ts';
+import { QemuDriver } from './driver.ts';
+
+const paths = pathsOf(defaultDataDir);
+const tag = newId(6);
+const folder = join(tmpdir(), `casemate-qemu-${tag}`);
+const networks = new SandboxNetworks(tag);
+const cgroups = new CgroupSet(`casemate-${tag}`);
+
+function makeDriver(): QemuDriver {
+  return new QemuDriver({
+    libraryDir: paths.library,
+    agentDir: paths.agentDir,
+    cacheDir: join(folder, 'machines'),
+    sandboxesDir: join(folder, 'sandboxes'),
+    cgroups,
+  });
+}
+
+let index = 0;
+
+async function subject(): Promise<ConformanceSubject> {
+  mkdirSync(join(folder, 'sandboxes'), { recursive: true });
+  await networks.openGate();
+  return {
+    driver: makeDriver(),
+    again: makeDriver,
+    templateRoot: (await templateRoot(paths.store, 'base')).root,
+    streamOwner: { uid: 0, gid: 0 },
+    makeNetwork: async (id) => {
+      index += 1;
+      return (await networks.create(id, index)).namespace;
+    },
+    removeNetwork: (id) => networks.destroy(id),
+    runInside: async (driver, id, argv) => {
+      const guest = await GuestClient.attach(await openAgentStream(driver.agentStream(id)));
+      try {
+        const exec = await guest.execStart({ execId: newId(), argv: [...argv], user: 'root' });
+        let stdout = '';
+        for await (const { channel, data } of exec.output)
+          if (channel === 'stdout') stdout += data.toString();
+        return { exitCode: (await exec.exited)?.exitCode ?? -1, stdout };
+      } finally {
+        guest.close();
+      }
+    },
+  };
+}
+
+function missing(): string | false {
+  if (process.getuid?.() !== 0) return 'needs root';
+  if (!existsSync('/usr/bin/qemu-system-x86_64')) return 'QEMU is not installed (make setup)';
+  if (!existsSync(join(paths.library, 'kernel'))) return 'there is no guest kernel (make setup)';
+  if (!existsSync(join(paths.agentDir, 'guest-agent'))) return 'the guest agent is not built (make setup)';
+  if (!existsSync(join(paths.store, 'templates'))) return 'the template "base" is not built';
+  return false;
+}
+
+conformance('qemu', subject, missing());
+
+describe('qemu alone', { skip: missing() }, () => {
+  const limits = { cpus: 1, memoryMib: 256, diskMib: 128, pids: 256 };
+
+  /** Clones of the base template, side by side. */
+  async function withMachines(
+    count: number,
+    work: (made: ConformanceSubject, ids: string[]) => Promise<void>,
+  ): Promise<void> {
+    const made = await subject();
+    const ids = Array.from({ length: count }, () => newId());
+    try {
+      for (const id of ids) {
+        const { templateRoot: root, streamOwner } = made;
+        const networkNamespace = await made.makeNetwork(id);
+        // With the template named ahead, QEMU waits from here on.
+        await made.driver.stage({ id, limits, templateRoot: root });
+        const common = { templateRoot: root, limits, stagedLimits: limits, hostname: 'sandbox', streamOwner };
+        await made.driver.create({ id, networkNamespace, ...common });
+      }
+      await work(made, ids);
+    } finally {
+      for (const id of ids) {
+        await made.driver.destroy(id);
+        await made.removeNetwork(id);
+      }
+    }
+  }
+
+  it('ends one sandbox, and no other, when its kernel panics', () =>
+    withMachines(2, async ({ driver, runInside }, [doomed = '', other = '']) => {
+      const panic = 'echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger';
+      await assert.rejects(runInside(driver, doomed, ['/bin/sh', '-c', panic]), { code: 'sandbox_ended' });
+      // Its stream ends a moment before its process does.
+      const until = Date.now() + 10_000;
+      while ((await driver.inspect(doomed)).state !== 'gone' && Date.now() < until) await sleep(20);
+      assert.equal((await driver.inspect(doomed)).state, 'gone');
+      assert.equal((await runInside(driver, other, ['/bin/true'])).exitCode, 0);
+    }));
+
+  it('gives a clone its own clock, randomness and name when the caller binds it', () =>
+    withMachines(2, async ({ driver, runInside }, ids) => {
+      const seen = await Promise.all(
+        ids.map(async (id, index) => {
+          const guest = await GuestClient.attach(await openAgentStream(driver.agentStream(id)));
+          const threeDaysMs = 3 * 24 * 3_600_000;
+          await guest.bind({ clockUnixMs: Date.now() - threeDaysMs });
+          await guest.bind({
+            clockUnixMs: Date.now(),
+            entropyBase64: randomBytes(64).toString('base64'),
+            hostname: `clone-${index}`,
+          });
+          guest.close();
+          const line = 'date +%s; hostname; head -c 16 /dev/urandom | od -An -tx1';
+          return (await runInside(driver, id, ['/bin/sh', '-c', line])).stdout.split('\n');
+        }),
+      );
+      for (const [index, [seconds, hostname]] of seen.entries()) {
+        assert.ok(Math.abs(Number(seconds) * 1000 - Date.now()) < 20_000, seconds);
+        assert.equal(hostname, `clone-${index}`);
+      }
+      assert.notEqual(seen[0]?.[2], seen[1]?.[2]);
+    }));
+
+  it('refuses what a program tries to reach, at once and on record', () =>
+    withMachines(1, async ({ driver, runInside }, [id = '']) => {
+      const knock = 'exec 2>&1; (exec 3<>/dev/tcp/203.0.113.9/443) && echo reached';
+      const ran = await runInside(driver, id, ['/bin/bash', '-c', knock]);
+      assert.match(ran.stdout, /unreachable|refused/i);
+      const denials = await takeDenials(networks.gate);
+      assert.ok(
+        denials.some(({ address, port }) => address === '203.0.113.9' && port === 443),
+        JSON.stringify(denials),
+      );
+    }));
+
+  it('keeps QEMU to a user of its own, without rights and with nothing else to see', () =>
+    withMachines(2, async (_, ids) => {
+      const users = ids.map((id) => {
+        const [pid] = cgroups.processes(id);
+        const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+        assert.match(status, /^CapBnd:\s0+$/m);
+        assert.match(status, /^NoNewPrivs:\s1$/m);
+        assert.match(status, /^Seccomp:\s2$/m);
+        assert.deepEqual(readdirSync(`/proc/${pid}/root/vm`).includes('machine.json'), true);
+        assert.ok(!existsSync(`/proc/${pid}/root/etc`));
+        return /^Uid:\s(\d+)/m.exec(status)?.[1];
+      });
+      assert.equal(new Set(users).size, 2);
+      assert.ok(!users.includes('0'));
+    }));
+});
+
+after(async () => {
+  if (!existsSync(folder)) return;
+  await networks.closeGate();
+  cgroups.removeParent();
+  rmSync(folder, { recursive: true, force: true });
+});

@@ -1,0 +1,147 @@
+/** What a machine is made of, and QEMU's arguments for it. Source and clone must agree in every device. */
+import type { Qemu } from './binary.ts';
+
+export type Accelerator = 'kvm' | 'tcg';
+
+/** Everything that a snapshot has to find again; part of its `machine.json`. */
+export interface MachineShape {
+  readonly format: 1;
+  readonly qemu: string;
+  readonly accelerator: Accelerator;
+  readonly processor: string;
+  readonly kernel: string;
+  /** SHA-256 of the initial RAM disk, hence of the agent. */
+  readonly initrd: string;
+  /** SHA-256 of the template's image. */
+  readonly image: string;
+  readonly guestMemoryMib: number;
+  readonly processors: number;
+  readonly diskMib: number;
+}
+
+/** Where QEMU finds things inside its jail. */
+export const jail = {
+  vm: '/vm',
+  ram: '/ram',
+  root: '/root.img',
+  kernel: '/kernel',
+  initrd: '/initrd',
+  qmp: '/vm/qmp',
+  state: '/vm/state-socket',
+  agent: '/vm/agent',
+  /** Where the one machine listens and the other, whose folder holds the first one's, finds it. */
+  hop: { listener: '/vm/hop/socket', sender: '/vm/hop/hop/socket' },
+  layer: (index: number): string => `/vm/layer${index}`,
+} as const;
+
+/** How the writable disk is made up: a raw base, and layers over it of which the last is written to. */
+export type Disk = { readonly layers: number; readonly writableBase: boolean } | 'none';
+
+/** The disks of a machine that only takes over another's memory and never runs: nothing but sizes. */
+export interface StandIn {
+  readonly standInRootBytes: number;
+}
+
+export interface MachineOptions {
+  readonly qemu: Qemu;
+  readonly shape: Omit<MachineShape, 'image' | 'format'>;
+  /** `shared`: what the guest writes reaches the RAM file. `private`: copy-on-write. */
+  readonly ram: 'shared' | 'private';
+  readonly start: 'boot' | 'incoming';
+  readonly disk: Disk | StandIn;
+  /** Whether the agent's port leads to the two FIFOs of the machine's folder. */
+  readonly agentPort: boolean;
+}
+
+/** Nothing that Debian's kernel does not need: no display, no USB, no SATA, no legacy ports. */
+const board = 'q35,memory-backend=ram,vmport=off,smm=off,sata=off,smbus=off,graphics=off,usb=off';
+/** The translated code of one machine: QEMU's default grows to a gigabyte. */
+export const translationMib = 32;
+
+export function machineArguments(options: MachineOptions): string[] {
+  const { qemu, shape, ram, start } = options;
+  const kvm = shape.accelerator === 'kvm';
+  return [
+    qemu.path,
+    ...['-machine', board],
+    ...['-accel', kvm ? 'kvm' : `tcg,thread=multi,tb-size=${translationMib}`],
+    ...['-cpu', kvm ? 'host' : 'max'],
+    ...['-m', `${shape.guestMemoryMib}M`, '-smp', String(shape.processors)],
+    '-object',
+    `memory-backend-file,id=ram,size=${shape.guestMemoryMib}M,mem-path=${jail.ram},share=${ram === 'shared' ? 'on' : 'off'}`,
+    ...['-object', 'main-loop,id=main-loop,thread-pool-max=4'],
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+    ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+    ...['-kernel', jail.kernel, '-initrd', jail.initrd, '-append', kernelCommandLine(options)],
+    ...['-chardev', 'stdio,id=control,signal=off', '-mon', 'chardev=control,mode=control'],
+    ...[
+      '-chardev',
+      `socket,id=later,path=${jail.qmp},server=on,wait=off`,
+      '-mon',
+      'chardev=later,mode=control',
+    ],
+    ...['-chardev', options.agentPort ? `pipe,id=agent,path=${jail.agent}` : 'null,id=agent'],
+    ...[
+      '-device',
+      'virtio-serial-pci,max_ports=2',
+      '-device',
+      'virtserialport,id=agent,chardev=agent,name=agent',
+    ],
+    ...diskArguments(options.disk, shape.diskMib),
+    ...['-netdev', 'tap,id=net,ifname=tap0,script=no,downscript=no'],
+    ...['-device', 'virtio-net-pci,netdev=net,mac=02:00:00:00:00:02,romfile='],
+    ...(start === 'incoming' ? ['-incoming', 'defer'] : []),
+    ...(isStandIn(options.disk) ? ['-S'] : []),
+  ];
+}
+
+/** q35 measures the processor's clock against its HPET, so the guest is not told a rate. */
+function kernelCommandLine({ disk }: MachineOptions): string {
+  const first = disk === 'none' ? '--probe' : '--init';
+  return `rdinit=/init quiet loglevel=1 reboot=t panic=-1 tsc=reliable random.trust_cpu=on -- ${first}`;
+}
+
+function diskArguments(disk: MachineOptions['disk'], diskMib: number): string[] {
+  if (disk === 'none') return [];
+  const nodes: object[] = [];
+  let top = 'layer0';
+  if (isStandIn(disk)) {
+    nodes.push(
+      { driver: 'null-co', 'node-name': 'root', size: disk.standInRootBytes, 'read-only': true },
+      { driver: 'null-co', 'node-name': 'layer0', size: diskMib * 1024 * 1024 },
+    );
+  } else {
+    nodes.push({ driver: 'raw', 'node-name': 'root', 'read-only': true, file: fileNode(jail.root, true) });
+    for (let index = 0; index < disk.layers; index += 1) {
+      top = `layer${index}`;
+      const writable = index === disk.layers - 1 && (index > 0 || disk.writableBase);
+      nodes.push(layerNode(index, writable));
+    }
+  }
+  return [
+    ...nodes.flatMap((node) => ['-blockdev', JSON.stringify(node)]),
+    ...['-device', 'virtio-blk-pci,drive=root', '-device', `virtio-blk-pci,drive=${top}`],
+  ];
+}
+
+function isStandIn(disk: MachineOptions['disk']): disk is StandIn {
+  return typeof disk === 'object' && 'standInRootBytes' in disk;
+}
+
+/** The first layer is raw, each later one holds what differs from the one before. */
+function layerNode(index: number, writable: boolean): object {
+  return {
+    ...{ driver: index === 0 ? 'raw' : 'qcow2', 'node-name': `layer${index}`, 'read-only': !writable },
+    ...(index === 0 ? {} : { backing: `layer${index - 1}` }),
+    ...(writable ? { discard: 'unmap' } : {}),
+    file: fileNode(jail.layer(index), !writable),
+  };
+}
+
+/** No flushes: what a machine wrote lives as long as the machine; a snapshot is brought to the disk by who writes it. */
+export function fileNode(filename: string, readOnly: boolean): object {
+  return {
+    ...{ driver: 'file', filename, 'read-only': readOnly, locking: 'off' },
+    ...(readOnly ? {} : { discard: 'unmap', cache: { 'no-flush': true } }),
+  };
+}

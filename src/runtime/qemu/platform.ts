@@ -1,0 +1,61 @@
+/** What machines are made of on this host: QEMU, kernel, initial RAM disk, and whether the processor helps. */
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { newId } from '../../base/ids.ts';
+import { findKernel, findQemu, hostProcessor, type Kernel, type Qemu } from './binary.ts';
+import { writeInitrd } from './initrd.ts';
+import type { Accelerator } from './machine.ts';
+import { probeAccelerator } from './probe.ts';
+
+export interface PlatformOptions {
+  /** Folder with `kernel/<version>/boot/vmlinuz-…` and `qemu/private-ram.so`, filled by the set-up. */
+  readonly libraryDir: string;
+  /** The folder that holds the guest agent's program. */
+  readonly agentDir: string;
+  /** Root-owned folder for what can be made again: images, booted templates. */
+  readonly cacheDir: string;
+}
+
+export interface Components {
+  readonly qemu: Qemu;
+  readonly kernel: Kernel;
+  readonly initrd: { readonly file: string; readonly digest: string };
+  /** Makes QEMU open shared RAM read-only (see private-ram.s). */
+  readonly privateRam: string;
+}
+
+export interface Platform extends Components {
+  readonly accelerator: Accelerator;
+  /** Why hardware support is or is not used; one sentence. */
+  readonly kvm: string;
+  /** What a snapshot is tied to: the host's processor with KVM, the emulated one without. */
+  readonly processor: string;
+}
+
+/** @throws CasemateError `runtime_unavailable` */
+export async function findPlatform(options: PlatformOptions): Promise<Platform> {
+  const [qemu, kernel] = await Promise.all([findQemu(), findKernel(join(options.libraryDir, 'kernel'))]);
+  const initrd = await makeInitrd(options, kernel);
+  const privateRam = join(options.libraryDir, 'qemu/private-ram.so');
+  const components = { qemu, kernel, initrd, privateRam };
+  const { accelerator, kvm } = await probeAccelerator(components, options.cacheDir);
+  const processor = accelerator === 'kvm' ? await hostProcessor() : 'QEMU’s emulated processor "max"';
+  return { ...components, accelerator, kvm, processor };
+}
+
+/** Content-addressed, so that a new agent makes a new one beside those that running machines were booted from. */
+async function makeInitrd(
+  { agentDir, cacheDir }: PlatformOptions,
+  kernel: Kernel,
+): Promise<Components['initrd']> {
+  await mkdir(cacheDir, { recursive: true, mode: 0o700 });
+  const partial = join(cacheDir, `initrd.${newId(8)}.partial`);
+  await writeInitrd(partial, kernel, join(agentDir, 'guest-agent'));
+  const digest = createHash('sha256')
+    .update(await readFile(partial))
+    .digest('hex');
+  const file = join(cacheDir, `initrd-${digest.slice(0, 16)}`);
+  await rename(partial, file);
+  return { file, digest };
+}
