@@ -8,7 +8,7 @@ import { CasemateError, type CreateOptions, Sandbox } from '../../sdk/typescript
 import { tracesOf } from './host.ts';
 import { missingForServer, startServer, stopProcess, type TestServer } from './server.ts';
 
-const runtimes = ['gvisor'];
+const runtimes = ['gvisor', 'qemu'];
 const nothing = { processes: 0, mounts: 0, cgroups: 0, namespaces: 0, sandboxFolders: 0, journalEntries: 0 };
 const counting = 'i=0; while true; do i=$((i+1)); echo $i >> count; sleep 0.05; done';
 const lastCount = 'tail -n 1 count';
