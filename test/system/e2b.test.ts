@@ -425,6 +425,35 @@ function testSdk(sdk: Sdk): void {
       });
     });
 
+    it('lives through servers inside that speak no HTTP, too much of it, or stop in the middle', async () => {
+      const answers = [
+        'no http at all\r\n\r\n',
+        `HTTP/1.1 200 OK\r\nx: ${'x'.repeat(100_000)}\r\n\r\n`,
+        'HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello',
+        'HTTP/1.1 999999 ?\r\n\r\n',
+        '',
+      ];
+      const program = `${JSON.stringify(answers)}.forEach((text, i) => require('net').createServer((socket) => {
+        socket.on('error', () => {}).on('data', () => socket.end(text));
+      }).listen(4000 + i))`;
+      const hostile = await Sandbox.create('python', options);
+      await hostile.files.write('hostile.js', program);
+      await hostile.commands.run('node hostile.js', { background: true, timeoutMs: 0 });
+      for (
+        let i = 0;
+        i < 100 && (await get(server.url, hostile.getHost(4004), '/')).body.includes('not open');
+        i += 1
+      )
+        await sleep(100);
+      for (const [i] of answers.entries()) {
+        const { status, body } = await get(server.url, hostile.getHost(4000 + i), '/');
+        assert.equal(status, 502, `${i}: ${status} ${body.slice(0, 200)}`);
+        assert.match(body, /gave no answer that is HTTP/);
+      }
+      assert.equal(await hostile.isRunning(), true);
+      await hostile.kill();
+    });
+
     it('asks for a token where traffic is not public', async () => {
       const closed = await Sandbox.create({ ...options, network: { allowPublicTraffic: false } });
       const token = closed.trafficAccessToken ?? '';
