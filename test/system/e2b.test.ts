@@ -1,6 +1,5 @@
 /** E2B's own JavaScript SDK, unchanged, against a live server: lifecycle, programs, files, terminals, ports, errors. */
 import assert from 'node:assert/strict';
-import { request as httpRequest } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectionOpts, Sandbox as SandboxType } from 'e2b';
@@ -396,49 +395,6 @@ function testSdk(sdk: Sdk): void {
     });
   });
 
-  describe('ports', () => {
-    it('reaches a server inside by host, and says when there is none', async () => {
-      const program = `const h = require('http'); h.createServer((q, r) => r.end(q.headers.host + ' ' + q.url)).listen(3000)`;
-      const python = await Sandbox.create('python', options);
-      const running = await python.commands.run(`node -e "${program}"`, { background: true });
-      const host = python.getHost(3000);
-      assert.equal(host, `3000-${python.sandboxId}.localhost:${new URL(server.url).port}`);
-      let answer = await get(server.url, host, '/path?q=1');
-      for (let i = 0; i < 100 && answer.status === 502; i += 1) {
-        assert.deepEqual(JSON.parse(answer.body), {
-          sandboxId: python.sandboxId,
-          message: 'The sandbox is running but port is not open',
-          port: 3000,
-          code: 502,
-        });
-        await sleep(100);
-        answer = await get(server.url, host, '/path?q=1');
-      }
-      assert.equal(answer.body, `${host} /path?q=1`);
-      await running.kill();
-      await python.kill();
-      const gone = await get(server.url, host, '/');
-      assert.deepEqual(JSON.parse(gone.body), {
-        sandboxId: python.sandboxId,
-        message: 'The sandbox was not found',
-        code: 502,
-      });
-    });
-
-    it('asks for a token where traffic is not public', async () => {
-      const closed = await Sandbox.create({ ...options, network: { allowPublicTraffic: false } });
-      const token = closed.trafficAccessToken ?? '';
-      assert.equal((await get(server.url, closed.getHost(80), '/')).status, 403);
-      assert.equal(
-        (await get(server.url, closed.getHost(80), '/', { 'e2b-traffic-access-token': 'x' })).status,
-        403,
-      );
-      const opened = await get(server.url, closed.getHost(80), '/', { 'e2b-traffic-access-token': token });
-      assert.equal(opened.status, 502);
-      await closed.kill();
-    });
-  });
-
   describe('errors', () => {
     it('refuses a wrong key and a wrong token', async () => {
       const wrong = { ...options, apiKey: `e2b_${'0'.repeat(40)}` };
@@ -477,23 +433,4 @@ function isOneOf(error: unknown, ...classes: (new (...args: never[]) => Error)[]
 /** `-` stands for any size. */
 function fits(seen: string, wanted: string): boolean {
   return wanted.endsWith(' -') ? seen.startsWith(wanted.slice(0, -1)) : seen === wanted;
-}
-
-/** A visit by a name that need not be resolved. */
-function get(
-  url: string,
-  host: string,
-  path: string,
-  headers: Record<string, string> = {},
-): Promise<{ status: number; body: string }> {
-  return new Promise((resolve, reject) => {
-    const request = httpRequest(`${url}${path}`, { headers: { host, ...headers } }, (response) => {
-      let body = '';
-      response.setEncoding('utf8').on('data', (text: string) => {
-        body += text;
-      });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }));
-    });
-    request.once('error', reject).end();
-  });
 }

@@ -200,9 +200,19 @@ class Replay {
   async *bytes(): AsyncGenerator<Buffer> {
     if (this.#kept === undefined) throw new CasemateError('file_denied', 'The file may not be written.');
     yield* [...this.#kept];
-    for (let step = await this.#source.next(); step.done !== true; step = await this.#source.next()) {
+    for (let step = await this.#next(); step.done !== true; step = await this.#next()) {
       this.#keep(step.value);
       yield step.value;
+    }
+  }
+
+  /** Whatever ends a body early is its sender's doing. */
+  async #next(): Promise<IteratorResult<Buffer>> {
+    try {
+      return await this.#source.next();
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new CasemateError('invalid_request', `The body cannot be read to its end: ${why}.`);
     }
   }
 
