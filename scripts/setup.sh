@@ -22,7 +22,7 @@ need_root() {
 missing_packages() {
   local pair
   for pair in mmdebstrap:mmdebstrap nft:nftables ip:iproute2 mkfs.ext4:e2fsprogs losetup:mount nsenter:util-linux \
-    setpriv:util-linux curl:curl ps:procps runsc:runsc; do
+    setpriv:util-linux curl:curl ps:procps runsc:runsc tcpdump:tcpdump; do
     command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
   done
   command -v go >/dev/null || echo golang-go

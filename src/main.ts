@@ -26,9 +26,10 @@ export interface Serving {
  *   server uses the data directory.
  */
 export async function serve(config: ServeConfig): Promise<Serving> {
-  const [{ Root }, { Supervisor }] = await Promise.all([
+  const [{ Root }, { Supervisor }, { egressArgv }] = await Promise.all([
     import('./rootd/root.ts'),
     import('./rootd/supervisor.ts'),
+    import('./egress/argv.ts'),
   ]);
   checkLimits();
   if (process.getuid?.() !== 0) {
@@ -72,13 +73,25 @@ export async function serve(config: ServeConfig): Promise<Serving> {
       ready.reject(new CasemateError('internal', 'The server does not start; its log says why.')),
     log,
   });
+  const egressReady = Promise.withResolvers<void>();
+  const egress = new Supervisor({
+    argv: () => egressArgv({ gate: root.gate, stateDir: paths.egress, user: serverUser }),
+    onSocket: (socket) => socket.resume(), // its end tells the egress process that this one is gone
+    onReady: () => egressReady.resolve(),
+    onHopeless: () =>
+      egressReady.reject(new CasemateError('policy_unenforceable', 'The egress proxy does not start.')),
+    log,
+  });
   const stop = async (): Promise<void> => {
     await supervisor.stop();
+    await egress.stop();
     await root.stop();
     unlock();
   };
-  supervisor.start();
+  egress.start();
   try {
+    await egressReady.promise; // without it, nothing that a policy allows would pass
+    supervisor.start();
     return { url: await ready.promise, keyFile: paths.keyFile, stop };
   } catch (error) {
     await stop();

@@ -36,6 +36,8 @@ export interface Paths {
   readonly server: string;
   readonly database: string;
   readonly keyFile: string;
+  /** The egress process's: its control socket and the sandboxes' certificate authorities. */
+  readonly egress: string;
   /** Root's: newer runtimes than the machine's own, one folder a runtime. */
   readonly library: string;
   /** The folder that holds the guest agent alone. */
@@ -53,6 +55,7 @@ export function pathsOf(dataDir: string): Paths {
     server: join(dataDir, 'server'),
     database: join(dataDir, 'server', 'casemate.db'),
     keyFile: join(dataDir, 'server', 'admin.key'),
+    egress: join(dataDir, 'egress'),
     library: process.env.CASEMATE_LIB_DIR ?? join(defaultDataDir, 'lib'),
     agentDir: join(repository, 'build', 'agent'),
   };

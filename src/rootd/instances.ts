@@ -69,6 +69,7 @@ export class Instances {
       templateDigest: entry.templateDigest ?? '',
       runtime: entry.runtime,
       limits: entry.limits,
+      address: this.#options.networks.linkOf(entry.id, entry.networkIndex).sandboxAddress,
       stream: this.#driver(entry.runtime).agentStream(entry.id),
       freezer: this.#driver(entry.runtime).freezer(entry.id),
     };

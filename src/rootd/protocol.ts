@@ -18,6 +18,8 @@ export interface RootInstance {
   readonly templateDigest: string;
   readonly runtime: string;
   readonly limits: SandboxLimits;
+  /** Its end of its link, by which the egress proxy knows it. */
+  readonly address: string;
   readonly stream: AgentStreamAddress;
   readonly freezer: FreezerAddress;
 }

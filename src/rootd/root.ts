@@ -65,6 +65,11 @@ export class Root {
     });
   }
 
+  /** The namespace that the egress proxy listens in. */
+  get gate(): string {
+    return this.#networks.gate;
+  }
+
   /** Fails closed: without the gate's rules and the host's share of memory held back, nothing starts. */
   async start(): Promise<void> {
     await this.#networks.openGate();

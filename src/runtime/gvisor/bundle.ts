@@ -21,6 +21,9 @@ const agentCapabilities = [
   'CAP_NET_BIND_SERVICE',
 ];
 
+/** The egress proxy's resolver, at the same address for every sandbox; there is no other. */
+const resolverSettings = 'nameserver 198.18.0.1\noptions timeout:5 attempts:2\n';
+
 export interface BundleOptions {
   readonly create: CreateOptions;
   readonly directory: string;
@@ -29,6 +32,8 @@ export interface BundleOptions {
 
 /** Writes `config.json` into the sandbox's folder, which then is the bundle. */
 export async function writeBundle({ create, directory, cgroupsPath }: BundleOptions): Promise<void> {
+  const resolver = join(directory, 'resolv.conf');
+  await writeFile(resolver, resolverSettings, { mode: 0o644 });
   const config = {
     ociVersion: '1.0.2',
     hostname: create.hostname,
@@ -56,6 +61,7 @@ export async function writeBundle({ create, directory, cgroupsPath }: BundleOpti
         source: 'shm',
         options: ['nosuid', 'nodev', 'mode=1777', 'size=64m'],
       },
+      { destination: '/etc/resolv.conf', type: 'bind', source: resolver, options: ['bind', 'ro'] },
     ],
     linux: {
       cgroupsPath,
