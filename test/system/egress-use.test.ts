@@ -138,6 +138,52 @@ except OSError as error: print(type(error).__name__)`);
     assert.equal((await range.flow(player, 'db.world.test', since)).cut, 'policy changed');
   });
 
+  it('judges no request by a policy older than a second: 100 flips under load', async () => {
+    const open = { allow: [{ host: 'flip.world.test' }] };
+    await player.set([open]);
+    const load = player.python(
+      `
+import http.client, json, time
+end = time.time() + 6
+while time.time() < end:
+  start = time.time()
+  try:
+    connection = http.client.HTTPConnection("flip.world.test", timeout=5)
+    connection.request("GET", "/flip"); status = connection.getresponse().status
+  except Exception: status = 0
+  print(json.dumps([start, time.time(), status]), flush=True)`,
+      20_000,
+    );
+    const periods: { from: number; open: boolean }[] = [];
+    await sleep(500);
+    for (let flip = 0; flip < 100; flip += 1) {
+      await player.set([flip % 2 === 0 ? {} : open]);
+      periods.push({ from: Date.now() / 1000, open: flip % 2 !== 0 });
+      await sleep(flip % 10 === 0 ? 120 : 30);
+    }
+    const lines = (await load).stdout.trim().split('\n');
+    const requests = lines.map((line) => JSON.parse(line) as [number, number, number]);
+    let judged = 0;
+    for (const [start, end, status] of requests) {
+      const at = periods.findLastIndex(({ from }) => from <= start);
+      const until = periods[at + 1]?.from ?? Number.POSITIVE_INFINITY;
+      if (at < 0 || end > until - 0.02) continue; // the policy changed while it was under way
+      assert.equal(status === 200, periods[at]?.open, JSON.stringify([start, end, status, periods[at]]));
+      judged += 1;
+    }
+    assert.ok(judged > 50, `${judged} of ${requests.length}`);
+  });
+
+  it('forgets a sandbox, and gives its policy to no other that gets its address', async () => {
+    const gone = await range.player();
+    await gone.set([{ allow: [{ host: 'www.world.test' }] }]);
+    const get = (): ReturnType<Player['run']> =>
+      gone.run(['curl', '-sS', '-m', '5', 'http://www.world.test/']);
+    assert.match((await get()).stdout, /^served/);
+    await range.client.keepOnly([player.id]);
+    assert.notEqual((await get()).code, 0);
+  });
+
   it('budgets: bytes cut what runs, connections and rates refuse what is new', async () => {
     const spender = await range.player();
     const spend = (...args: string[]): ReturnType<Player['run']> =>
