@@ -16,14 +16,23 @@ function closed(bytes: Buffer): Buffer | undefined {
   return 'refuse' in query ? writeRefusal(query.id, query.refuse) : writeAnswer(query, 'nameError');
 }
 
+/** Above the rate: a refusal costs no more than silence, and a program does not hang. */
+function tooMany(bytes: Buffer): Buffer | undefined {
+  const query = readQuery(bytes);
+  return query === undefined ? undefined : writeRefusal(query.id, 'refused');
+}
+
 /** Serves on a socket that was opened in the gate. */
 export function serveDns(socket: Socket, sandboxAt: (address: string) => SandboxEgress | undefined): void {
   socket.on('error', () => {}); // one answer that could not be sent; the sandbox asks again
   socket.on('message', (bytes, from) => {
     const sandbox = sandboxAt(from.address);
     const inRate = sandbox === undefined ? strangers.take() : sandbox.queries.take();
-    if (!inRate) return;
-    const answer = sandbox === undefined ? closed(bytes) : answerTo(sandbox, bytes);
+    const answer = !inRate
+      ? tooMany(bytes)
+      : sandbox === undefined
+        ? closed(bytes)
+        : answerTo(sandbox, bytes);
     if (answer !== undefined) socket.send(answer, from.port, from.address);
   });
 }

@@ -37,6 +37,8 @@ const server = createServer({
   keepAliveTimeout: 60_000,
   connectionsCheckingInterval: 2000,
   insecureHTTPParser: false,
+  // Behind an upgrade to HTTP/2 (h2c) requests would pass that nobody judges: WebSocket alone, all else stays HTTP/1.1.
+  shouldUpgradeCallback: (request) => /^websocket$/i.test(request.headers.upgrade ?? ''),
 });
 server.timeout = egressLimits.idleMsMax;
 server.emit('listening'); // it never listens itself, and would not look at its time limits otherwise

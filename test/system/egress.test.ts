@@ -175,6 +175,20 @@ print(s.recv(10).decode())`);
     assert.ok(!seen(({ host }) => host === 'evil.test'));
   });
 
+  it('domain fronting in HTTP/2: a terminated host speaks HTTP/1.1, also where HTTP/2 or h2c is asked for', async () => {
+    await player.set([{ allow: [{ host: 'front.world.test', paths: ['/ok'] }] }]);
+    const args = ['--http2', '-w', '%{http_version} %{http_code}', '-o', '/dev/null'];
+    const agreed = await inspected('https://front.world.test/ok', ...args);
+    assert.equal(agreed.stdout, '1.1 200', agreed.stderr);
+    const fronted = await inspected('https://front.world.test/ok', ...args, '-H', 'Host: evil.test');
+    assert.equal(fronted.stdout, '1.1 421', fronted.stderr);
+    const upgraded = await inspected('http://front.world.test/ok', ...args);
+    assert.equal(upgraded.stdout, '1.1 200', upgraded.stderr);
+    assert.ok(!seen(({ upgrade }) => upgrade !== undefined));
+    const known = await curl('--http2-prior-knowledge', 'http://front.world.test/ok');
+    assert.notEqual(known.code, 0);
+  });
+
   it('request smuggling: two lengths or a bare line feed do not get through', async () => {
     await player.set([{ allow: [{ host: 'front.world.test' }] }]);
     const request =
