@@ -13,7 +13,7 @@ import {
 import { CasemateError } from './base/errors.ts';
 import { checkLimits } from './base/limits.ts';
 import { createLog, type Log } from './base/log.ts';
-import type { EgressConfig } from './egress/process.ts';
+import type { EgressConfig } from './egress/argv.ts';
 
 export { examine, type Finding } from './doctor/examine.ts';
 
@@ -99,13 +99,13 @@ export async function serve(config: ServeConfig): Promise<Serving> {
 /** Keeps the egress proxy running, as a process of its own without rights. While it does not run, nothing passes. */
 async function superviseEgress(config: EgressConfig, log: Log): Promise<{ stop(): Promise<void> }> {
   const [{ egressArgv }, { Supervisor }] = await Promise.all([
-    import('./egress/process.ts'),
+    import('./egress/argv.ts'),
     import('./rootd/supervisor.ts'),
   ]);
   const ready = Promise.withResolvers<void>();
   const supervisor = new Supervisor({
     argv: () => egressArgv(config),
-    onSocket: () => {},
+    onSocket: (socket) => socket.resume(), // its end tells the proxy that this process is gone
     onReady: () => ready.resolve(),
     onHopeless: () =>
       ready.reject(
@@ -180,7 +180,7 @@ async function runServer(config: ServeConfig): Promise<void> {
     import('./node/node.ts'),
     import('./node/rootClient.ts'),
     import('./egress/client.ts'),
-    import('./egress/process.ts'),
+    import('./egress/argv.ts'),
     import('./policy/presets.ts'),
   ]);
   const paths = pathsOf(config.dataDir);

@@ -19,7 +19,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   runtime: [],
   rootd: ['runtime', 'network', 'image'],
   node: ['guest', 'src/runtime/driver.ts', 'src/rootd/protocol.ts'],
-  control: ['store', 'policy', 'src/node/types.ts', 'guest', 'src/runtime/driver.ts'],
+  control: ['store', 'policy', 'src/egress/types.ts', 'src/node/types.ts', 'guest', 'src/runtime/driver.ts'],
   gateway: ['control', 'store', 'guest', 'policy'],
   doctor: ['runtime', 'image'],
   cli: ['sdk'],

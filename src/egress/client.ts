@@ -42,6 +42,12 @@ export class EgressSocketClient implements EgressClient {
     await this.#call('remove', { id });
   }
 
+  async keepOnly(ids: readonly string[]): Promise<void> {
+    for (const id of [...this.#settings.keys()]) if (!ids.includes(id)) this.#settings.delete(id);
+    await this.#present();
+    await this.#call('keepOnly', { ids });
+  }
+
   refused(refusal: KernelRefusal): void {
     if (this.#socket !== undefined) this.#call('refused', refusal).catch(() => {}); // only an event is lost
   }

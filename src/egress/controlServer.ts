@@ -42,7 +42,8 @@ async function answer(proxy: EgressProxy, line: string): Promise<EgressAnswer> {
 }
 
 async function dispatch(proxy: EgressProxy, request: EgressRequest): Promise<unknown> {
-  if (!sandboxIdPattern.test(request.params.id)) {
+  const ids = request.method === 'keepOnly' ? request.params.ids : [request.params.id];
+  if (!ids.every((id) => sandboxIdPattern.test(id))) {
     throw new CasemateError('invalid_request', 'A sandbox id has 20 characters of [a-z0-9].');
   }
   switch (request.method) {
@@ -50,6 +51,9 @@ async function dispatch(proxy: EgressProxy, request: EgressRequest): Promise<unk
       return proxy.set(request.params);
     case 'remove':
       await proxy.remove(request.params.id);
+      return {};
+    case 'keepOnly':
+      await proxy.keepOnly(request.params.ids);
       return {};
     case 'refused':
       proxy.refused(request.params);

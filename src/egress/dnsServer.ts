@@ -5,14 +5,34 @@ import { judgeName, type Verdict } from '../policy/match.ts';
 import { type Query, readQuery, recordTypes, writeAnswer, writeRefusal } from './dnsMessage.ts';
 import { egressLimits } from './limits.ts';
 import type { SandboxEgress } from './sandbox.ts';
+import { TokenBucket } from './tokenBucket.ts';
+
+/** Links without a policy (yet): they share one rate, and hear "no such name" instead of silence. */
+const strangers = new TokenBucket(egressLimits.queriesPerSecond, egressLimits.queriesBurst);
+
+function closed(bytes: Buffer): Buffer | undefined {
+  const query = readQuery(bytes);
+  if (query === undefined) return undefined;
+  return 'refuse' in query ? writeRefusal(query.id, query.refuse) : writeAnswer(query, 'nameError');
+}
+
+/** Above the rate: a refusal costs no more than silence, and a program does not hang. */
+function tooMany(bytes: Buffer): Buffer | undefined {
+  const query = readQuery(bytes);
+  return query === undefined ? undefined : writeRefusal(query.id, 'refused');
+}
 
 /** Serves on a socket that was opened in the gate. */
 export function serveDns(socket: Socket, sandboxAt: (address: string) => SandboxEgress | undefined): void {
   socket.on('error', () => {}); // one answer that could not be sent; the sandbox asks again
   socket.on('message', (bytes, from) => {
     const sandbox = sandboxAt(from.address);
-    if (sandbox === undefined || !sandbox.queries.take()) return;
-    const answer = answerTo(sandbox, bytes);
+    const inRate = sandbox === undefined ? strangers.take() : sandbox.queries.take();
+    const answer = !inRate
+      ? tooMany(bytes)
+      : sandbox === undefined
+        ? closed(bytes)
+        : answerTo(sandbox, bytes);
     if (answer !== undefined) socket.send(answer, from.port, from.address);
   });
 }

@@ -87,7 +87,7 @@ function open(exchange: Exchange, request: IncomingMessage, more: readonly strin
   const place = { host: flow.target.host, encrypted: flow.protocol === 'tls' };
   const rules = headersFor(flow.sandbox.policy, flow.target, flow.protocol, exchange);
   const given = { headers: endToEnd(request), path: exchange.path };
-  const { headers, path } = applySecrets(flow.sandbox, place, given, rules);
+  const { headers, path } = applySecrets(flow.sandbox.secrets, place, given, rules);
   return httpRequest({ agent, method, path, headers: [...headers, ...more], setHost: false });
 }
 

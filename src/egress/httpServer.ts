@@ -35,8 +35,13 @@ const server = createServer({
   requestTimeout: 0, // an upload may take its time; the flow's own idle limit ends what stands still
   headersTimeout: egressLimits.helloMsMax,
   keepAliveTimeout: 60_000,
+  connectionsCheckingInterval: 2000,
   insecureHTTPParser: false,
+  // Behind an upgrade to HTTP/2 (h2c) requests would pass that nobody judges: WebSocket alone, all else stays HTTP/1.1.
+  shouldUpgradeCallback: (request) => /^websocket$/i.test(request.headers.upgrade ?? ''),
 });
+server.timeout = egressLimits.idleMsMax;
+server.emit('listening'); // it never listens itself, and would not look at its time limits otherwise
 server.on('request', (request, response) => void onRequest(request, response));
 server.on('checkContinue', (request, response) => void onRequest(request, response));
 server.on('upgrade', (request, socket, head) => void onUpgrade(request, socket, head));

@@ -1,8 +1,8 @@
 /** Bounds of the proxy, each for one sandbox unless it says otherwise. */
 
 export const egressLimits = {
-  queriesPerSecond: 100,
-  queriesBurst: 400,
+  queriesPerSecond: 500,
+  queriesBurst: 1000,
   /** Names that were not asked for before; what a tunnel through a wildcard would need many of. */
   namesPerSecond: 5,
   namesBurst: 300,

@@ -43,7 +43,6 @@ export class OpenFlow implements Flow {
     this.#client = options.client;
     this.sandbox.flows.add(this);
     options.client.once('close', () => this.#end());
-    options.client.setTimeout(egressLimits.idleMsMax, () => this.cut('idle'));
   }
 
   get name(): string {
@@ -81,6 +80,7 @@ export class OpenFlow implements Flow {
   relay(upstream: Socket): void {
     const client = this.#client;
     this.#upstream = upstream;
+    client.setTimeout(egressLimits.idleMsMax, () => this.cut('idle'));
     client.on('error', () => upstream.destroy());
     upstream.on('error', () => this.cut('upstream failed'));
     client.once('close', () => upstream.destroy());

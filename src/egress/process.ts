@@ -1,46 +1,17 @@
 /** The egress process: starts as root to enter the gate and to load its program, drops all rights, then serves. */
 import { chownSync, mkdirSync, rmSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { SystemUser } from '../base/config.ts';
 import { createLog } from '../base/log.ts';
+import { type EgressConfig, egressSocketPath } from './argv.ts';
 import { createControlServer } from './controlServer.ts';
 import { serveDns } from './dnsServer.ts';
 import { GateListeners } from './gateListeners.ts';
 import { EgressProxy } from './proxy.ts';
 
-export interface EgressConfig {
-  /** The gate's namespace, a name under /run/netns. */
-  readonly gate: string;
-  /** A folder of its own: the control socket (`socket`) and the sandboxes' authorities. */
-  readonly stateDir: string;
-  readonly user: SystemUser;
-}
-
-/** Lookups wait in threads; a name server that hangs must not hold up everybody. */
-const lookupThreads = 32;
 /** Always listened on, so that a denial there can be read. */
 const usualPorts = [80, 443];
-
-export function egressSocketPath(stateDir: string): string {
-  return join(stateDir, 'socket');
-}
-
-/** For the supervisor. File descriptor 3 is a socket whose end is the process's end. */
-export function egressArgv(config: EgressConfig): string[] {
-  return [
-    'env',
-    `UV_THREADPOOL_SIZE=${lookupThreads}`,
-    'setpriv',
-    '--no-new-privs',
-    process.execPath,
-    '--use-system-ca', // a company's own authority counts for servers that the proxy talks TLS to
-    '--disable-warning=ExperimentalWarning',
-    fileURLToPath(import.meta.url),
-    JSON.stringify(config),
-  ];
-}
 
 async function run(config: EgressConfig): Promise<void> {
   const { gate, stateDir, user } = config;

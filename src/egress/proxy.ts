@@ -36,6 +36,8 @@ export class EgressProxy {
 
   /** @throws CasemateError of `parseLevel`; then the policy before stays in force. */
   async set(settings: SandboxSettings): Promise<{ caCertificate: string }> {
+    const before = this.#byAddress.get(settings.address);
+    if (before !== undefined && before.id !== settings.id) await this.remove(before.id); // its link is another's now
     const known = this.#byId.get(settings.id);
     const sandbox = known ?? new SandboxEgress(settings, this.#stateDir, this.events);
     sandbox.apply(settings);
@@ -56,6 +58,10 @@ export class EgressProxy {
       await sandbox.authority.catch(() => {});
     }
     await removeAuthority(this.#stateDir, id);
+  }
+
+  async keepOnly(ids: readonly string[]): Promise<void> {
+    await Promise.all([...this.#byId.keys()].filter((id) => !ids.includes(id)).map((id) => this.remove(id)));
   }
 
   sandboxAt(address: string): SandboxEgress | undefined {

@@ -1,7 +1,7 @@
 /** Puts secrets into requests on their way out; where that is not possible, the request is refused. */
 import { hostMatches } from '../policy/host.ts';
 import type { HeaderRule } from '../policy/policy.ts';
-import type { SandboxEgress, Secret } from './sandbox.ts';
+import type { Secret } from './sandbox.ts';
 
 export class SecretRefusal extends Error {}
 
@@ -22,20 +22,20 @@ interface Place {
  * @throws SecretRefusal with a reason that names the secret, never its value.
  */
 export function applySecrets(
-  sandbox: SandboxEgress,
+  secrets: readonly Secret[],
   place: Place,
   outgoing: Outgoing,
   rules: readonly HeaderRule[],
 ): Outgoing {
   const headers = outgoing.headers.map((text, index) =>
-    index % 2 === 0 ? text : inHeader(sandbox, place, text),
+    index % 2 === 0 ? text : inHeader(secrets, place, text),
   );
-  const path = replaced(sandbox, place, outgoing.path, encodeURIComponent);
+  const path = replaced(secrets, place, outgoing.path, encodeURIComponent);
   for (const rule of rules) {
     const value = rule.value.replace(/\{\{secret:([^}]*)\}\}/g, (_, name: string) =>
       valueFor(
         place,
-        sandbox.secrets.find((secret) => secret.name === name),
+        secrets.find((secret) => secret.name === name),
         name,
       ),
     );
@@ -57,13 +57,13 @@ function valueFor(place: Place, secret: Secret | undefined, name: string): strin
 }
 
 function replaced(
-  sandbox: SandboxEgress,
+  secrets: readonly Secret[],
   place: Place,
   text: string,
   encode: (value: string) => string = (value) => value,
 ): string {
   let result = text;
-  for (const secret of sandbox.secrets) {
+  for (const secret of secrets) {
     if (!result.includes(secret.placeholder)) continue;
     result = result.replaceAll(secret.placeholder, () => encode(valueFor(place, secret, secret.name)));
   }
@@ -71,11 +71,11 @@ function replaced(
 }
 
 /** Basic credentials hide the placeholder in base64. */
-function inHeader(sandbox: SandboxEgress, place: Place, value: string): string {
+function inHeader(secrets: readonly Secret[], place: Place, value: string): string {
   const basic = /^(basic +)([A-Za-z0-9+/]+={0,2})$/i.exec(value);
-  if (basic === null) return replaced(sandbox, place, value);
+  if (basic === null) return replaced(secrets, place, value);
   const plain = Buffer.from(basic[2] ?? '', 'base64').toString('latin1');
-  const filled = replaced(sandbox, place, plain);
+  const filled = replaced(secrets, place, plain);
   return filled === plain ? value : `${basic[1]}${Buffer.from(filled, 'latin1').toString('base64')}`;
 }
 

@@ -10,6 +10,7 @@ const server = createServer({
   headersTimeout: egressLimits.helloMsMax,
   requestTimeout: egressLimits.helloMsMax,
 });
+server.timeout = egressLimits.helloMsMax;
 server.on('request', (request, response) => {
   const sandbox = owners.get(request.socket);
   if (sandbox === undefined) return void request.socket.destroy();

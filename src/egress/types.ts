@@ -76,8 +76,13 @@ export interface EgressClient {
    * @throws CasemateError `policy_unenforceable` when the proxy does not run: then nothing of the sandbox passes.
    */
   set(settings: SandboxSettings): Promise<{ readonly caCertificate: string }>;
-  /** Forgets a sandbox; idempotent. */
+  /**
+   * Forgets a sandbox; idempotent. Has to be called *before* its link is given back: the next sandbox may get the same
+   * address, and must not find this one's policy there.
+   */
   remove(id: string): Promise<void>;
+  /** Forgets every sandbox that is not named: at start, after the survivors are known and before anything is created. */
+  keepOnly(ids: readonly string[]): Promise<void>;
   /** Tells the proxy what the kernel refused (root's `denied` event), so that it becomes a `DenialEvent` with its name. */
   refused(refusal: KernelRefusal): void;
   onEvent(listener: (event: EgressEvent) => void): void;

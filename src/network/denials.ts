@@ -40,6 +40,7 @@ table inet casemate {
   }
   chain refuse {
     meta l4proto tcp reject with tcp reset
+    meta l4proto udp reject with icmpx type port-unreachable
     ip protocol icmp drop
     reject with icmpx type admin-prohibited
   }

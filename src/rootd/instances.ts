@@ -86,9 +86,9 @@ export class Instances {
       templateDigest: entry.templateDigest ?? '',
       runtime: entry.runtime,
       limits: entry.limits,
+      address: this.#options.networks.linkOf(entry.id, entry.networkIndex).sandboxAddress,
       stream: this.#driver(entry.runtime).agentStream(entry.id),
       freezer: this.#driver(entry.runtime).freezer(entry.id),
-      address: this.#options.networks.linkOf(entry.id, entry.networkIndex).sandboxAddress,
     };
   }
 
@@ -156,7 +156,7 @@ export class Instances {
       this.#options.journal.write({ ...entry, state: 'running' });
       return this.#instance(entry);
     } catch (error) {
-      if (id !== undefined) await this.destroy(id);
+      if (id !== undefined) await this.#clearAway(id);
       throw error;
     } finally {
       this.#endTurn();
@@ -270,9 +270,16 @@ export class Instances {
       ]);
       return entry;
     } catch (error) {
-      await this.destroy(entry.id);
+      await this.#clearAway(entry.id);
       throw error;
     }
+  }
+
+  /** After a failure: what cannot be cleared away stays in the journal for the next start, and does not hide the failure. */
+  async #clearAway(id: string): Promise<void> {
+    await this.destroy(id).catch((error: unknown) =>
+      this.#options.log.error('not_cleared_away', { id, reason: String(error) }),
+    );
   }
 
   #freeNetworkIndex(): number {

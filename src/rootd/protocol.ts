@@ -18,10 +18,10 @@ export interface RootInstance {
   readonly templateDigest: string;
   readonly runtime: string;
   readonly limits: SandboxLimits;
+  /** Its end of its link, by which the egress proxy knows it. */
+  readonly address: string;
   readonly stream: AgentStreamAddress;
   readonly freezer: FreezerAddress;
-  /** Its address on its link to the gate, by which egress knows it. */
-  readonly address: string;
 }
 
 export interface RootTemplate {

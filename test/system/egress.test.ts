@@ -175,6 +175,20 @@ print(s.recv(10).decode())`);
     assert.ok(!seen(({ host }) => host === 'evil.test'));
   });
 
+  it('domain fronting in HTTP/2: a terminated host speaks HTTP/1.1, also where HTTP/2 or h2c is asked for', async () => {
+    await player.set([{ allow: [{ host: 'front.world.test', paths: ['/ok'] }] }]);
+    const args = ['--http2', '-w', '%{http_version} %{http_code}', '-o', '/dev/null'];
+    const agreed = await inspected('https://front.world.test/ok', ...args);
+    assert.equal(agreed.stdout, '1.1 200', agreed.stderr);
+    const fronted = await inspected('https://front.world.test/ok', ...args, '-H', 'Host: evil.test');
+    assert.equal(fronted.stdout, '1.1 421', fronted.stderr);
+    const upgraded = await inspected('http://front.world.test/ok', ...args);
+    assert.equal(upgraded.stdout, '1.1 200', upgraded.stderr);
+    assert.ok(!seen(({ upgrade }) => upgrade !== undefined));
+    const known = await curl('--http2-prior-knowledge', 'http://front.world.test/ok');
+    assert.notEqual(known.code, 0);
+  });
+
   it('request smuggling: two lengths or a bare line feed do not get through', async () => {
     await player.set([{ allow: [{ host: 'front.world.test' }] }]);
     const request =
@@ -328,153 +342,6 @@ except OSError: print("silence")`);
     assert.ok(!range.events.slice(since).some((event) => event.sandboxId === other.id));
     await player.run(['ip', 'addr', 'del', `${other.link.sandboxAddress}/32`, 'dev', 'lo']);
     await listening;
-  });
-
-  it('methods and paths on a terminated host: 403 with the rule and a hint, within 100 ms', async () => {
-    await player.set([{ allow: [{ host: 'api.world.test', methods: ['GET'], paths: ['/v1'] }] }]);
-    assert.equal(
-      (await inspected('https://api.world.test/v1/x')).stdout,
-      'served api.world.test GET /v1/x 0\n',
-    );
-    const post = JSON.parse((await inspected('https://api.world.test/v1/x', '-d', 'body')).stdout);
-    assert.equal(post.code, 'method_not_allowed');
-    assert.match(post.hint, /GET/);
-    const timed = await inspected(
-      'https://api.world.test/v2',
-      '-w',
-      ' %{time_starttransfer} %{time_appconnect}',
-    );
-    assert.equal(JSON.parse(timed.stdout.split('\n')[0] ?? '').code, 'path_not_allowed');
-    const [whole = 0, handshake = 0] = (timed.stdout.split('\n')[1] ?? '').trim().split(' ').map(Number);
-    assert.ok(whole - handshake < 0.1, timed.stdout);
-    const climbing = await inspected('https://api.world.test/v1/../v2', '--path-as-is');
-    assert.equal(JSON.parse(climbing.stdout).code, 'path_ambiguous');
-    assert.equal((await range.flow(player, 'api.world.test')).path, '/v1/x');
-  });
-
-  it('streams large bodies both ways and speaks WebSocket through a terminated host', async () => {
-    await player.set([{ allow: [{ host: 'big.world.test', inspect: true }] }]);
-    const down = await inspected(
-      'https://big.world.test/bytes/30000000',
-      '-o',
-      '/dev/null',
-      '-w',
-      '%{size_download}',
-    );
-    assert.equal(down.stdout, '30000000', down.stderr);
-    const up = await player.run([
-      'sh',
-      '-c',
-      `head -c 20000000 /dev/zero | curl -sS -m 20 --cacert ${player.trust} -T - -X POST https://big.world.test/`,
-    ]);
-    assert.equal(up.stdout, 'served big.world.test POST / 20000000\n', up.stderr);
-    const socket = await player.python(`
-import socket, ssl, base64, os
-context = ssl.create_default_context(cafile="${player.trust}")
-s = context.wrap_socket(socket.create_connection(("big.world.test", 443), timeout=5), server_hostname="big.world.test")
-key = base64.b64encode(os.urandom(16)).decode()
-s.sendall(("GET /ws HTTP/1.1\\r\\nHost: big.world.test\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\nSec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: %s\\r\\n\\r\\n" % key).encode())
-head = b""
-while b"\\r\\n\\r\\n" not in head: head += s.recv(1)
-s.sendall(b"\\x82\\x85\\x00\\x00\\x00\\x00hello")
-print(head.split(b"\\r\\n")[0].decode(), s.recv(100)[2:].decode())`);
-    assert.equal(socket.stdout, 'HTTP/1.1 101 Switching Protocols echo hello\n', socket.stderr);
-  });
-
-  it('secrets: the placeholder becomes the value on the way to its host, and nowhere else', async () => {
-    const secret = {
-      name: 'token',
-      placeholder: 'casemate-secret-0123456789abcdef',
-      value: 'canary-7f3a',
-      hosts: ['vault.world.test'],
-    };
-    const allow = [
-      { host: 'vault.world.test', headers: [{ name: 'X-Key', value: 'k {{secret:token}}' }] },
-      { host: 'other.world.test', inspect: true },
-    ];
-    await player.set([{ allow }], { secrets: [secret] });
-    const bearer = ['-H', `Authorization: Bearer ${secret.placeholder}`];
-    assert.match((await inspected('https://vault.world.test/1', ...bearer)).stdout, /^served/);
-    assert.match(
-      (await inspected('https://vault.world.test/2', '-u', `me:${secret.placeholder}`)).stdout,
-      /^served/,
-    );
-    assert.match((await inspected(`https://vault.world.test/3?k=${secret.placeholder}`)).stdout, /^served/);
-    const at = (url: string): Record<string, unknown> =>
-      range.arrived.find((entry) => entry.url === url) ?? {};
-    assert.deepEqual([at('/1').authorization, at('/1').key], ['Bearer canary-7f3a', 'k canary-7f3a']);
-    assert.equal(at('/2').authorization, `Basic ${Buffer.from('me:canary-7f3a').toString('base64')}`);
-    assert.equal(at('/3?k=canary-7f3a').host, 'vault.world.test');
-    for (const url of ['https://other.world.test/4', 'http://vault.world.test/5']) {
-      const refused = await inspected(url, ...bearer);
-      assert.equal(JSON.parse(refused.stdout).code, 'secret_refused', refused.stdout);
-    }
-    assert.ok(!JSON.stringify(range.events).includes('canary-7f3a'));
-  });
-
-  it('other TCP by host and port; a port that no rule names is reset', async () => {
-    await player.set([{ allow: [{ host: 'db.world.test', ports: [5432] }] }]);
-    assert.equal((await rawEcho('db.world.test', 5432)).stdout, 'ping\n');
-    await range.tellRefusals(); // of earlier tests
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    const since = range.events.length;
-    assert.match((await rawEcho('db.world.test', 8080)).stderr, /refused|reset/i);
-    await range.tellRefusals();
-    const denial = await range.denial(player, 'port_not_allowed', since);
-    assert.deepEqual([denial.host, denial.port], ['db.world.test', 8080]);
-    assert.match(denial.hint, /5432/);
-  });
-
-  it('cuts what no longer complies within a second of a new policy', async () => {
-    await player.set([{ allow: [{ host: 'db.world.test', ports: [5432] }, { host: 'slow.world.test' }] }]);
-    const raw = player.python(`
-import socket
-s = socket.create_connection(("db.world.test", 5432), timeout=5); s.settimeout(15); s.sendall(b"a"); s.recv(1)
-try: print(len(s.recv(1)))
-except OSError as error: print(type(error).__name__)`);
-    const slow = curl('http://slow.world.test/slow');
-    await new Promise((resolve) => setTimeout(resolve, 1500));
-    const startedAt = performance.now();
-    const since = range.events.length;
-    await player.set([{ allow: [{ host: 'db.world.test', ports: [5433] }] }]);
-    assert.ok(performance.now() - startedAt < 1000);
-    assert.equal((await raw).stdout, 'ConnectionResetError\n');
-    assert.notEqual((await slow).code, 0);
-    assert.ok(performance.now() - startedAt < 3000);
-    assert.equal((await range.flow(player, 'db.world.test', since)).cut, 'policy changed');
-  });
-
-  it('budgets: bytes cut what runs, connections and rates refuse what is new', async () => {
-    const spender = await range.player();
-    const spend = (...args: string[]): ReturnType<Player['run']> =>
-      spender.run(['curl', '-sS', '-m', '10', ...args]);
-    await spender.set([{ allow: [{ host: 'big.world.test' }], budgets: { bytesMax: 2_000_000 } }]);
-    const cut = await spend(
-      '--limit-rate',
-      '3M',
-      'http://big.world.test/bytes/30000000',
-      '-o',
-      '/dev/null',
-      '-w',
-      '%{size_download}',
-    );
-    assert.ok(cut.code !== 0 && Number(cut.stdout) < 20_000_000, cut.stdout);
-    const after = await spend('http://big.world.test/');
-    assert.equal(JSON.parse(after.stdout).code, 'budget_exhausted');
-    await spender.set([{ allow: [{ host: 'www.world.test' }], budgets: { connectionsPerMinuteMax: 2 } }]);
-    const codes: string[] = [];
-    for (let round = 0; round < 4; round += 1)
-      codes.push((await spend('http://www.world.test/', '-o', '/dev/null', '-w', '%{http_code}')).stdout);
-    assert.deepEqual(codes, ['200', '200', '403', '403']);
-  });
-
-  it('tells the policy and the last denials at a read-only address inside', async () => {
-    await player.set([{ allow: [{ host: 'www.world.test' }] }]);
-    await curl('http://nowhere.test/');
-    const page = JSON.parse((await curl('http://198.18.0.1/')).stdout);
-    assert.deepEqual(page.levels[0].allow, ['allow www.world.test']);
-    assert.ok(page.denials.some((denial: { host: string }) => denial.host === 'nowhere.test'));
-    assert.notEqual((await curl('-f', '-X', 'POST', 'http://198.18.0.1/')).code, 0);
   });
 
   it('closed by default: a scan with the empty policy leaves not one packet; the same capture sees an allowed one', async () => {

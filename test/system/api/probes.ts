@@ -190,7 +190,11 @@ function wrongValues(schema: Schema): unknown[] {
     case 'boolean':
       return other.filter((value) => value !== true);
     case 'array':
-      return [...other, [7], Array.from({ length: 10_000 }, () => 'x')];
+      return [
+        ...other.filter((value) => schema.minItems !== undefined || !Array.isArray(value)),
+        [7],
+        Array.from({ length: 10_000 }, () => 'x'),
+      ];
     case 'object':
       return [...other.filter((value) => value === null || typeof value !== 'object'), { a: 7 }];
     default:

@@ -13,7 +13,7 @@ import { systemUser } from '../../../src/base/config.ts';
 import { newId } from '../../../src/base/ids.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { EgressSocketClient } from '../../../src/egress/client.ts';
-import { egressArgv, egressSocketPath } from '../../../src/egress/process.ts';
+import { egressArgv, egressSocketPath } from '../../../src/egress/argv.ts';
 import type { BoundSecret, DenialEvent, EgressEvent, FlowEvent } from '../../../src/egress/types.ts';
 import { takeDenials } from '../../../src/network/denials.ts';
 import { type SandboxLink, SandboxNetworks } from '../../../src/network/namespace.ts';

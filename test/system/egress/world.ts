@@ -59,9 +59,9 @@ names.bind(53, '5.5.0.2');
 
 function serve(request: IncomingMessage, response: ServerResponse): void {
   let bytes = 0;
-  const { host, authorization, 'x-key': key } = request.headers;
+  const { host, authorization, upgrade, 'x-key': key } = request.headers;
   const sni = request.socket instanceof TLSSocket ? request.socket.servername : undefined;
-  tell({ kind: 'http', host, sni, method: request.method, url: request.url, authorization, key });
+  tell({ kind: 'http', host, sni, method: request.method, url: request.url, authorization, key, upgrade });
   request.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
   });
