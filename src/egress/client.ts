@@ -79,9 +79,10 @@ export class EgressSocketClient implements EgressClient {
   async #connected(socket: Socket): Promise<void> {
     this.#socket = socket;
     for (const settings of [...this.#settings.values()]) {
-      await this.#call('set', settings).catch((error: unknown) =>
-        this.#log.error('egress_policy_not_set_again', { id: settings.id, reason: String(error) }),
-      );
+      await this.#call('set', settings).catch((error: unknown) => {
+        if (this.#closed) return;
+        this.#log.error('egress_policy_not_set_again', { id: settings.id, reason: String(error) });
+      });
     }
     if (this.#socket === socket) this.#ready.resolve();
   }

@@ -52,7 +52,11 @@ export class SandboxEgress {
   readonly #events: EventEmitter<{ event: [EgressEvent] }>;
   readonly #lastDenials: DenialEvent[] = [];
   readonly #recent = new Map<string, { event: DenialEvent; unsaid: number }>();
-  readonly #eventTokens = new TokenBucket(egressLimits.denialsPerSecond, egressLimits.denialsBurst);
+  /** Apart, so that a flood of names does not hide what else was denied. */
+  readonly #eventTokens = {
+    names: new TokenBucket(egressLimits.denialsPerSecond, egressLimits.denialsBurst),
+    rest: new TokenBucket(egressLimits.denialsPerSecond, egressLimits.denialsBurst),
+  };
   readonly #perHost = new Map<string, TokenBucket>();
   #bytesOfEnded = 0;
 
@@ -193,7 +197,8 @@ export class SandboxEgress {
     this.#remember(event);
     const young =
       known !== undefined && at.getTime() - Date.parse(known.event.at) < egressLimits.denialRepeatMs;
-    if (young || !this.#eventTokens.take()) {
+    const tokens = denial.protocol === 'dns' ? this.#eventTokens.names : this.#eventTokens.rest;
+    if (young || !tokens.take()) {
       if (known !== undefined) known.unsaid += 1;
       return event;
     }

@@ -225,6 +225,31 @@ print(outgoing.read().hex())`);
     assert.match((await range.denial(player, 'tls_refused', later)).hint, /ECH/);
   });
 
+  it('SNI changed in the second ClientHello, after a HelloRetryRequest: refused; an honest second one passes', async () => {
+    await player.set([{ allow: [{ host: 'www.world.test', ports: [8443] }] }]);
+    const honest = await https('https://www.world.test:8443/again', '--curves', 'X25519:P-384');
+    assert.match(honest.stdout, /^served www.world.test:8443 GET \/again/, honest.stderr);
+    const since = range.events.length;
+    const attack = await player.python(`
+import socket, ssl
+incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+wrapped = ssl._create_unverified_context().wrap_bio(incoming, outgoing, server_hostname="www.world.test")
+try: wrapped.do_handshake()
+except ssl.SSLWantReadError: pass
+hello = outgoing.read()
+s = socket.create_connection(("www.world.test", 8443), timeout=5)
+s.sendall(hello + hello.replace(b"www.world.test", b"vip.world.test"))
+out = b""
+while True:
+  part = s.recv(4096)
+  if not part: break
+  out += part
+print(out[5], out[-7:].hex())`);
+    assert.equal(attack.stdout, '2 15030100020231\n', attack.stderr);
+    assert.match((await range.denial(player, 'tls_refused', since)).hint, /second ClientHello/);
+    assert.ok(!seen(({ sni }) => sni === 'vip.world.test'));
+  });
+
   it('DoH and DoT and another resolver: no host, no port, no UDP', async () => {
     await player.set([{ allow: [{ host: 'www.world.test' }] }]);
     const since = range.events.length;

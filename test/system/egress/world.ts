@@ -83,6 +83,8 @@ const contextOf = (name: string, done: (error: Error | null, context?: SecureCon
   );
 };
 const secured = createHttpsServer({ SNICallback: contextOf }, serve).listen(443, '0.0.0.0');
+// Clients bring a key for another curve: this one makes them say hello again.
+createHttpsServer({ SNICallback: contextOf, ecdhCurve: 'P-384' }, serve).listen(8443, '0.0.0.0');
 for (const server of [plain, secured]) {
   const sockets = new WebSocketServer({ server });
   sockets.on('connection', (socket) => socket.on('message', (data) => socket.send(`echo ${data}`)));
