@@ -22,6 +22,8 @@ export interface EgressPort {
     readonly secrets: readonly never[];
   }): Promise<{ readonly caCertificate: string }>;
   remove(id: string): Promise<void>;
+  /** Forgets all others; for the start. */
+  keepOnly(ids: readonly string[]): Promise<void>;
   refused(refusal: KernelRefusal): void;
   onEvent(listener: (event: EgressEvent) => void): void;
 }
@@ -114,8 +116,14 @@ export class Egress {
     this.#options.log.warn('egress_not_told', { id, reason: String(error) });
   }
 
-  forget(id: string): void {
-    this.#options.proxy.remove(id).catch((error: unknown) => this.#untold(id, error));
+  /** What an earlier server bound and no longer runs is forgotten, before its address is somebody else's. */
+  async keepOnly(ids: readonly string[]): Promise<void> {
+    await this.#options.proxy.keepOnly(ids);
+  }
+
+  /** Before its network goes: the next sandbox may get the same address. */
+  async forget(id: string): Promise<void> {
+    await this.#options.proxy.remove(id).catch((error: unknown) => this.#untold(id, error));
   }
 
   /** The proxy makes an event of it that says which name and which rule. */

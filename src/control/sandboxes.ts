@@ -45,8 +45,9 @@ export class Sandboxes {
 
   /** Puts rows and reality in agreement: what runs is adopted, what is half-made is ended. */
   async reconcile(): Promise<void> {
-    const { store, node, clock, log } = this.#options;
+    const { store, node, clock, egress, log } = this.#options;
     const survivors = new Set(node.survivors());
+    await egress.keepOnly([...survivors]);
     store.idempotency.sweep(new Date(clock.now() - idempotencyKeptMs).toISOString());
     const onDisk = new Set(await node.snapshots());
     const states = ['starting', 'running', 'pausing', 'paused', 'resuming', 'ending'] as const;
@@ -331,7 +332,7 @@ export class Sandboxes {
       store.sandboxes.update(current);
     }
     await this.#pauses.settled(row.id);
-    egress.forget(row.id);
+    await egress.forget(row.id);
     await node.destroy(row.id);
     const { pauseId } = store.sandboxes.find(row.id) ?? row;
     if (pauseId !== undefined) await node.removeSnapshot(pauseId);
@@ -357,6 +358,7 @@ export class Sandboxes {
   /** The node saw it end by itself and has destroyed the rest. */
   #gone(id: string, why: GoneReason): void {
     this.#reaper.forget(id);
+    void this.#options.egress.forget(id);
     this.#ended(id, reasonOf(why));
   }
 

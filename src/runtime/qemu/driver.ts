@@ -181,6 +181,7 @@ export class QemuDriver implements RuntimeDriver {
   }
 
   async snapshot(id: string, target: string): Promise<void> {
+    await this.resume(id); // QEMU that stands still answers nobody
     await snapshotMachine({
       id,
       platform: await this.#choose(),
