@@ -26,10 +26,11 @@ for address, port in targets:
         client = socket.socket(family, socket.SOCK_STREAM)
         client.settimeout(5)
         client.connect((address, port))
-        client.sendall(b"x")
+        client.sendall(b"GET / HTTP/1.0\r\nHost: example.test\r\n\r\n")
+        answer = client.recv(4096)
         # Casemate's own proxy may take the connection to say no; a place is reached when something answers from there.
-        if client.recv(1) == b"":
-            raise OSError("closed without an answer")
+        if answer == b"" or (answer.startswith(b"HTTP/1.1 403") and b'"code"' in answer + client.recv(4096)):
+            raise OSError("denied by the egress proxy" if answer else "closed without an answer")
         reached += 1
         print("REACHED", address, port)
     except OSError as error:

@@ -24,6 +24,9 @@ function environment(name: string): string | undefined {
   return typeof process === 'undefined' ? undefined : process.env[name];
 }
 
+/** The server, or something between, closed the connection before it answered. */
+class ClosedConnection extends CasemateError {}
+
 export class Transport {
   readonly url: string;
   readonly apiKey: string;
@@ -59,7 +62,12 @@ export class Transport {
       init.body = options.body as RequestInit['body'] & {};
       if (options.body instanceof ReadableStream) init.duplex = 'half';
     }
-    const response = await this.#fetch(`${this.url}${path}${queryText(options.query)}`, init);
+    const url = `${this.url}${path}${queryText(options.query)}`;
+    const response = await this.#fetch(url, init).catch((error: unknown) => {
+      // A connection that was kept open may be closed just when it is used again. Asking twice changes nothing here.
+      if (!(error instanceof ClosedConnection) || !['GET', 'DELETE'].includes(method)) throw error;
+      return this.#fetch(url, init);
+    });
     if (!response.ok) throw errorFromWire(await response.json().catch(() => undefined), response.status);
     return response;
   }
@@ -69,8 +77,12 @@ export class Transport {
       return await fetch(url, init);
     } catch (error) {
       if (init.signal?.aborted === true) throw init.signal.reason;
-      const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : '';
-      throw new CasemateError('node_unavailable', `${this.url} does not answer${cause}.`, {
+      const cause = error instanceof Error && error.cause instanceof Error ? error.cause : undefined;
+      const Failure = /other side closed|ECONNRESET/.test(cause?.message ?? '')
+        ? ClosedConnection
+        : CasemateError;
+      const message = `${this.url} does not answer${cause === undefined ? '' : `: ${cause.message}`}.`;
+      throw new Failure('node_unavailable', message, {
         hint: 'Start the server with `casemate serve`, or point CASEMATE_URL to one.',
       });
     }
