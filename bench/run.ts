@@ -216,7 +216,6 @@ async function main(): Promise<void> {
         }),
       );
       await idle(cold, bare);
-      await snapshots(cold);
     } finally {
       await cold.close();
     }
@@ -227,6 +226,7 @@ async function main(): Promise<void> {
       await transfers(server);
       await warm(server, run);
       await burst(server);
+      await snapshots(server); // the pool is empty again
     } finally {
       await server.close();
     }

@@ -5,7 +5,7 @@ import { limits as bounds } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { GuestClient } from '../guest/client.ts';
 import { openAgentStream } from '../guest/stream.ts';
-import type { RootInstance } from '../rootd/protocol.ts';
+import type { RootInstance, RuntimeProbe } from '../rootd/protocol.ts';
 import type { Inspection, RuntimeCapabilities, SandboxLimits } from '../runtime/driver.ts';
 import { admit, hostRoom } from './admission.ts';
 import { Pool } from './pool.ts';
@@ -50,7 +50,7 @@ export class HostNode implements SandboxNode {
   readonly #survivors = new Map<string, RootInstance>();
   readonly #movedListeners: ((live: LiveSandbox) => void)[] = [];
   readonly #goneListeners: ((id: string, why: GoneReason) => void)[] = [];
-  #runtimes: Promise<readonly RuntimeInfo[]> | undefined;
+  readonly #probes = new Map<string, Promise<RuntimeInfo | undefined>>();
   #starting = 0;
   #stopped = false;
 
@@ -202,7 +202,7 @@ export class HostNode implements SandboxNode {
     if (differing.length === 0) return true;
     // A disk grows only where the kernel lets this root do it, and in containers it may not: a bigger one is made anew.
     if (limits.diskMib > defaultLimits.diskMib) return false;
-    const late = (await this.runtimes()).find(({ name }) => name === runtime)?.capabilities?.lateLimits ?? [];
+    const late = (await this.#probed(runtime))?.capabilities?.lateLimits ?? [];
     return differing.every((field) => late.includes(field));
   }
 
@@ -281,7 +281,7 @@ export class HostNode implements SandboxNode {
   }
 
   async #isolationOf(runtime: string): Promise<RuntimeCapabilities['isolation']> {
-    const info = (await this.runtimes()).find((candidate) => candidate.name === runtime);
+    const info = await this.#probed(runtime);
     if (info?.capabilities === undefined) {
       throw new CasemateError('runtime_unavailable', info?.reason ?? `There is no runtime named ${runtime}.`);
     }
@@ -365,16 +365,21 @@ export class HostNode implements SandboxNode {
     this.#pools.set(poolKey(template, runtime), pool);
   }
 
-  /** Probed once: a probe starts a real sandbox. */
-  runtimes(): Promise<readonly RuntimeInfo[]> {
-    this.#runtimes ??= this.#options.root
-      .call('probe', {})
-      .then((probes) => probes.map(({ name, result }) => ({ name, ...result })))
-      .catch((error: unknown) => {
-        this.#runtimes = undefined;
-        throw error;
-      });
-    return this.#runtimes;
+  async runtimes(): Promise<readonly RuntimeInfo[]> {
+    const probes = await this.#options.root.call('probe', {}); // what was probed before is answered at once
+    return probes.map(infoOf);
+  }
+
+  /** Probed once, and alone: a probe starts a real sandbox, and another runtime's may take seconds. */
+  #probed(runtime: string): Promise<RuntimeInfo | undefined> {
+    const known = this.#probes.get(runtime);
+    if (known !== undefined) return known;
+    const probe = this.#options.root.call('probe', { runtime }).then(([found]) => found && infoOf(found));
+    this.#probes.set(runtime, probe);
+    // A name that no runtime has is not kept: anybody can invent more of them.
+    const forget = (): boolean => this.#probes.delete(runtime);
+    probe.then((info) => info ?? forget(), forget);
+    return probe;
   }
 
   templates(): Promise<readonly TemplateInfo[]> {
@@ -409,6 +414,10 @@ function freshEntropy(): string {
 
 function newMachineId(): string {
   return randomBytes(16).toString('hex');
+}
+
+function infoOf({ name, result }: RuntimeProbe): RuntimeInfo {
+  return { name, ...result };
 }
 
 function sameLimits(one: SandboxLimits, other: SandboxLimits): boolean {

@@ -47,7 +47,8 @@ export interface RuntimeProbe {
 export interface RootMethods {
   /** What still runs; asked once, at the start. */
   survivors: { params: Record<string, never>; result: RootInstance[] };
-  probe: { params: Record<string, never>; result: RuntimeProbe[] };
+  /** Every runtime, or the one named: each probe starts a real sandbox, and some take seconds. */
+  probe: { params: { runtime?: string }; result: RuntimeProbe[] };
   create: { params: { template: string; runtime: string; limits: SandboxLimits }; result: RootInstance };
   /** Writes a running one down; `restarted` is it anew where its runtime had to end it for that. */
   snapshot: {

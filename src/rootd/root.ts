@@ -107,13 +107,14 @@ export class Root {
     const instances = this.#instances;
     return {
       survivors: async () => instances.running(),
-      probe: () =>
-        Promise.all(
-          [...this.#drivers.values()].map(async (driver) => ({
-            name: driver.name,
-            result: await driver.probe(),
-          })),
-        ),
+      probe: ({ runtime }) => {
+        const wanted = [...this.#drivers.values()].filter(
+          ({ name }) => runtime === undefined || name === runtime,
+        );
+        return Promise.all(
+          wanted.map(async (driver) => ({ name: driver.name, result: await driver.probe() })),
+        );
+      },
       create: async ({ template, runtime, limits: wanted }) => {
         const { digest, root } = await templateRoot(store, template);
         return instances.create({

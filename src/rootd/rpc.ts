@@ -67,10 +67,14 @@ async function dispatch(
   const params = (request.params ?? {}) as Record<string, unknown>;
   switch (request.method) {
     case 'survivors':
-    case 'probe':
     case 'templates':
     case 'snapshots':
       return handlers[request.method]({}, progress);
+    case 'probe':
+      return handlers.probe(
+        params.runtime === undefined ? {} : { runtime: templateName(params, 'runtime') },
+        progress,
+      );
     case 'create':
       return handlers.create(
         {
