@@ -16,7 +16,8 @@ import type { AuditFilter, AuditRow, KeyRow, Page, PageRequest, PoolRow, Store }
 import { authenticate, hashSecret, needAdmin, needTenant, type Principal, sandboxFor } from './access.ts';
 import type { Presets } from '../policy/policy.ts';
 import type { Clock } from './clock.ts';
-import { Egress, type EgressPort, type KernelRefusal } from './egress.ts';
+import type { EgressClient, KernelRefusal } from '../egress/types.ts';
+import { Egress } from './egress.ts';
 import { type AuditAction, Recorder } from './recorder.ts';
 import { Sandboxes } from './sandboxes.ts';
 import { Snapshots } from './snapshots.ts';
@@ -28,7 +29,7 @@ export interface CoreOptions {
   readonly clock: Clock;
   readonly log: Log;
   /** The egress proxy, and what the server's package clients use. */
-  readonly proxy: EgressPort;
+  readonly proxy: EgressClient;
   readonly presets: Promise<Presets>;
   /** What tokens for single sandboxes are derived from; it has to outlive the server. */
   readonly tokenSecret: Buffer;

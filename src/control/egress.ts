@@ -3,48 +3,15 @@ import { Readable } from 'node:stream';
 import type { EgressPolicy } from '../../schema/policy.ts';
 import { CasemateError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
+import type { EgressClient, EgressEvent, KernelRefusal } from '../egress/types.ts';
 import type { LiveSandbox } from '../node/types.ts';
 import { type Level, needsRequests, type Presets, parseLevel } from '../policy/policy.ts';
 import type { SandboxRow, Store } from '../store/types.ts';
 import type { Recorder } from './recorder.ts';
 
-/** What control needs of the proxy's client (`egress/client.ts`). */
-export interface EgressPort {
-  set(settings: {
-    readonly id: string;
-    readonly address: string;
-    readonly levels: readonly {
-      readonly name: string;
-      readonly administrator: boolean;
-      readonly policy: unknown;
-    }[];
-    readonly presets: Presets;
-    readonly secrets: readonly never[];
-  }): Promise<{ readonly caCertificate: string }>;
-  remove(id: string): Promise<void>;
-  /** Forgets all others; for the start. */
-  keepOnly(ids: readonly string[]): Promise<void>;
-  refused(refusal: KernelRefusal): void;
-  onEvent(listener: (event: EgressEvent) => void): void;
-}
-
-/** A place that the kernel refused a sandbox. */
-export interface KernelRefusal {
-  readonly id: string;
-  readonly address: string;
-  readonly protocol: string;
-  readonly port: number;
-}
-
-/** What the proxy tells: a denial, or a flow that has ended. */
-export interface EgressEvent {
-  readonly kind: 'denied' | 'flow';
-  readonly sandboxId: string;
-}
-
 export interface EgressOptions {
   readonly store: Store;
-  readonly proxy: EgressPort;
+  readonly proxy: EgressClient;
   /** What the server's own package clients use; they are being asked since the start. */
   readonly presets: Promise<Presets>;
   readonly recorder: Recorder;

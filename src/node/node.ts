@@ -211,8 +211,7 @@ export class HostNode implements SandboxNode {
     return sandbox.guest.bind({
       env: bind.env,
       cpus: limits.cpus,
-      clockUnixMs: Date.now(),
-      entropyBase64: randomBytes(entropyBytes).toString('base64'),
+      clockUnixMs: Date.now(), // it may have stood still in its pool for long
       ...(bind.user === undefined ? {} : { user: bind.user }),
       ...(bind.hostname === undefined ? {} : { hostname: bind.hostname }),
     });
@@ -245,7 +244,13 @@ export class HostNode implements SandboxNode {
       this.#options.root.call('create', { template, runtime, limits }),
     );
     const sandbox = await this.#connectOrDestroy(instance, source);
-    await sandbox.guest.bind({ machineId: newMachineId() });
+    // It may be a clone of a template, as many others are: what has to be its own is made now, off the claim's path.
+    await sandbox.guest.bind({
+      restored: true,
+      machineId: newMachineId(),
+      clockUnixMs: Date.now(),
+      entropyBase64: freshEntropy(),
+    });
     return sandbox;
   }
 
