@@ -54,7 +54,7 @@ export class Pauses {
       if (row.state === 'paused') return row;
       const { node, reaper } = this.#options;
       const pauseId = newId();
-      const pausing = this.#advance({ ...row, pauseId }, 'pausing');
+      this.#advance({ ...row, pauseId }, 'pausing');
       try {
         if (!options.keepMemory) await this.#endPrograms(id);
         await node.snapshot(id, pauseId, { keepRunning: false, transient: false });
@@ -64,7 +64,9 @@ export class Pauses {
         throw error;
       }
       reaper.forget(id);
-      return this.#advance({ ...pausing, pausedAt: this.#now() }, 'paused');
+      const written = this.#row(id);
+      if (written.state !== 'pausing') return written; // killed meanwhile: its end waits for this one
+      return this.#advance({ ...written, pausedAt: this.#now() }, 'paused');
     });
   }
 
@@ -93,9 +95,11 @@ export class Pauses {
         await egress.bind(live, row.egress); // it came back with another address
       } catch (error) {
         await node.destroy(id);
-        this.#advance(resuming, 'paused');
+        if (this.#row(id).state === 'resuming') this.#advance(resuming, 'paused');
         throw error;
       }
+      const restored = this.#row(id);
+      if (restored.state !== 'resuming') return restored; // killed meanwhile, as above
       const endsAtMs = clock.now() + (timeoutMs ?? row.timeoutMs);
       const running = { ...withoutPause(resuming), endsAt: new Date(endsAtMs).toISOString() };
       const resumed = this.#advance(running, 'running');
