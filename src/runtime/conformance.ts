@@ -89,6 +89,13 @@ export function conformance(
         assert.ok(inspection.memoryBytes > 0 && inspection.pids > 0, JSON.stringify(inspection));
       }));
 
+    it('runs a program that was written inside', () =>
+      withSandbox(async ({ driver, runInside }, id) => {
+        const copied = 'cp /bin/echo /usr/local/bin/copied && /usr/local/bin/copied from a copy';
+        const ran = await runInside(driver, id, ['/bin/sh', '-c', copied]);
+        assert.deepEqual(ran, { exitCode: 0, stdout: 'from a copy\n' });
+      }));
+
     it('is found again by a driver that remembers nothing', () =>
       withSandbox(async ({ again, runInside }, id) => {
         const second = again();

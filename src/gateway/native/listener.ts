@@ -33,7 +33,14 @@ export class Listener {
 
   constructor(handler: RequestListener, tls?: TlsPair) {
     // Uploads and streams may take as long as they need; only their beginning may not.
-    const times = { requestTimeout: 0, headersTimeout: 20_000, keepAliveTimeout: 65_000 };
+    // A client that was told of 65 s may be late by some when its machine is busy: the close comes well after that, or a
+    // request and the close would meet on the way.
+    const times = {
+      requestTimeout: 0,
+      headersTimeout: 20_000,
+      keepAliveTimeout: 65_000,
+      keepAliveTimeoutBuffer: 15_000,
+    };
     this.http1 = createHttp1(times, handler);
     const settings = { maxConcurrentStreams: 256, initialWindowSize: 1024 * 1024 };
     this.#http2 = createHttp2({ settings }, (request, response) =>

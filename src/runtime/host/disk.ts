@@ -40,13 +40,8 @@ export class SandboxDisk {
       this.#image,
     ]);
     mkdirSync(this.mountPoint, { mode: 0o700 });
-    await runCommand([
-      'mount',
-      '-o',
-      'loop,noatime,nosuid,nodev,noexec,discard',
-      this.#image,
-      this.mountPoint,
-    ]);
+    // Not noexec: the runtime maps programs that were written inside from here. On the host only root gets to the file.
+    await runCommand(['mount', '-o', 'loop,noatime,nosuid,nodev,discard', this.#image, this.mountPoint]);
   }
 
   /** Gives it another size while it is in use; a smaller one is reached by a file that takes up the difference. */
