@@ -14,6 +14,9 @@ func main() {
 	if filepath.Base(os.Args[0]) == "sudo" {
 		os.Exit(sudoMain(os.Args[1:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "layer" {
+		os.Exit(layerMain(os.Args[2:]))
+	}
 	// Small before fast: there is one of these in every sandbox.
 	debug.SetGCPercent(25)
 	if runtime.NumCPU() > 2 {

@@ -23,7 +23,7 @@ missing_packages() {
   local pair
   for pair in mmdebstrap:mmdebstrap nft:nftables ip:iproute2 mkfs.ext4:e2fsprogs losetup:mount nsenter:util-linux \
     setpriv:util-linux curl:curl ps:procps runsc:runsc tcpdump:tcpdump \
-    qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mkfs.erofs:erofs-utils as:binutils; do
+    qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mkfs.erofs:erofs-utils as:binutils skopeo:skopeo umoci:umoci docker-registry:docker-registry; do
     command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
   done
   command -v go >/dev/null || echo golang-go
@@ -106,6 +106,11 @@ build_agent() {
   (cd guest-agent && CGO_ENABLED=0 GOPROXY=off GOFLAGS=-mod=mod go build -trimpath -ldflags '-s -w' -o ../build/agent/guest-agent .)
 }
 
+build_image_jail() {
+  mkdir -p build/jail
+  (cd src/image/jail && CGO_ENABLED=0 GOPROXY=off GOFLAGS=-mod=mod go build -trimpath -ldflags '-s -w' -o ../../../build/jail/image-jail .)
+}
+
 mapfile -t packages < <(missing_packages | sort -u)
 if [ "${#packages[@]}" -gt 0 ]; then
   need_root
@@ -133,5 +138,8 @@ if [ ! -e node_modules/.casemate-installed ] || [ package-lock.json -nt node_mod
 fi
 if [ ! -e build/agent/guest-agent ] || [ -n "$(find guest-agent -name '*.go' -newer build/agent/guest-agent -print -quit)" ]; then
   step "guest agent" build_agent
+fi
+if [ ! -e build/jail/image-jail ] || [ -n "$(find src/image/jail -name '*.go' -newer build/jail/image-jail -print -quit)" ]; then
+  step "jail of image tools" build_image_jail
 fi
 printf '%6d ms  set-up\n' $((($(date +%s%N) - started) / 1000000))

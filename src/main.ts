@@ -61,6 +61,7 @@ export async function serve(config: ServeConfig): Promise<Serving> {
     dataDir: config.dataDir,
     paths,
     serverUser,
+    registries: config.registries ?? [],
     log,
     ...(gvisorPlatform === undefined ? {} : { gvisorPlatform }),
   });

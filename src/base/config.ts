@@ -14,12 +14,24 @@ export interface PoolSetting {
   readonly size: number;
 }
 
+/** A registry that builds may pull images from. */
+export interface RegistrySetting {
+  /** As it stands in front of an image's name; `hub` for names without one. */
+  readonly name: string;
+  /** Where it really is, `host[:port][/path]`; by its own name where left out. */
+  readonly location?: string;
+  /** Spoken to without TLS: only where the address says `http://`. */
+  readonly insecure: boolean;
+}
+
 export interface ServeConfig {
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
   readonly dataDir: string;
   readonly pools: readonly PoolSetting[];
+  /** Where builds may pull images from; from nowhere by default. */
+  readonly registries?: readonly RegistrySetting[];
   readonly gvisorPlatform?: 'systrap' | 'ptrace';
   /** Who may visit the ports of E2B's sandboxes without a token; `public` on loopback, else `private`, by default. */
   readonly e2bPreviews?: 'public' | 'private';
@@ -39,6 +51,12 @@ export interface Paths {
   readonly snapshots: string;
   /** The egress proxy's: its control socket and the sandboxes' certificate authorities. */
   readonly egress: string;
+  /** Root's: layers of tenants' templates. */
+  readonly layers: string;
+  /** Root's: caches of builds. */
+  readonly caches: string;
+  /** The server's, in a folder of root's: what builds take in. */
+  readonly contexts: string;
   /** Root's: templates mounted read-only. */
   readonly roots: string;
   /** Root's: images and booted templates of virtual machines; can be made again. */
@@ -66,6 +84,9 @@ export function pathsOf(dataDir: string): Paths {
     journal: join(dataDir, 'journal'),
     snapshots: join(dataDir, 'snapshots'),
     egress: join(dataDir, 'egress'),
+    layers: join(dataDir, 'layers'),
+    caches: join(dataDir, 'caches'),
+    contexts: join(dataDir, 'contexts'),
     roots: join(dataDir, 'roots'),
     machines: join(dataDir, 'machines'),
     server: join(dataDir, 'server'),
@@ -102,6 +123,18 @@ export function parsePool(text: string): PoolSetting {
     throw new CasemateError('invalid_request', `A pool is written template[@runtime]=n, not "${text}".`);
   }
   return { template: match[1], runtime: match[2] ?? 'gvisor', size: Number(match[3]) };
+}
+
+/** `hub`, `registry.example`, `hub=http://127.0.0.1:5000`. @throws CasemateError `invalid_request` */
+export function parseRegistry(text: string): RegistrySetting {
+  const match =
+    /^(hub|[a-z0-9.-]+(?::\d+)?)(?:=(https?):\/\/([a-zA-Z0-9.-]+(?::\d+)?(?:\/[a-z0-9._/-]+)?)\/?)?$/.exec(
+      text,
+    );
+  if (match?.[1] === undefined)
+    throw new CasemateError('invalid_request', `A registry is written name[=http(s)://host], not "${text}".`);
+  const [, name, scheme, location] = match;
+  return { name, insecure: scheme === 'http', ...(location === undefined ? {} : { location }) };
 }
 
 export interface SystemUser {

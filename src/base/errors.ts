@@ -84,6 +84,11 @@ export const errorTable = {
     retryable: true,
     hint: 'Build it first: `casemate template build <name>`.',
   },
+  build_failed: {
+    status: 422,
+    retryable: false,
+    hint: 'The message names the line; the log of the build says more. What served before serves on.',
+  },
   runtime_unavailable: {
     status: 409,
     retryable: false,

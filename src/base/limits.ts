@@ -49,6 +49,28 @@ export const limits = {
   envEntriesMax: 256,
   /** The environment that a sandbox is given, names and values together; its guest agent refuses more. */
   envBytesMax: 256 * 1024,
+  /** What an image that is pulled may take while it is fetched and unpacked, in MiB. */
+  imageMibMax: 16 * 1024,
+  /** One cache of builds (`RUN --mount=type=cache`), in MiB. */
+  buildCacheMibMax: 4096,
+  /** What one step of a build may write, in MiB. */
+  buildStepMibMax: 10 * 1024,
+  /** Memory of a sandbox that runs a step of a build, in MiB. */
+  buildMemoryMibDefault: 2048,
+  /** How long one step of a build may take. */
+  buildStepMsMax: 30 * 60_000,
+  /** Steps of one build that make a layer. */
+  buildStepsMax: 100,
+  /** Files of one build context. */
+  buildContextFilesMax: 100_000,
+  /** Bytes of one uploaded file of a build context or of an image's archive. */
+  blobBytesMax: 8 * 1024 * 1024 * 1024,
+  /** A Dockerfile. */
+  dockerfileBytesMax: 512 * 1024,
+  /** Lines of a build's log that are kept for late readers. */
+  buildLogLinesMax: 5000,
+  /** Builds of one server at once; the next ones wait. */
+  buildsAtOnceMax: 2,
   /** Items of one page of a list. */
   pageItemsMax: 100,
 } as const;

@@ -109,6 +109,27 @@ export class Instances {
     return this.#start(options, {}, (driver, create) => driver.create(create));
   }
 
+  /** Starts one whose changes become a layer, on the first runtime that can do that. On failure nothing of it is left. */
+  async createForLayer(options: {
+    readonly templateRoot: string;
+    readonly limits: SandboxLimits;
+    readonly layer: NonNullable<CreateOptions['layer']>;
+  }): Promise<RootInstance> {
+    const { templateRoot, limits, layer } = options;
+    const driver = [...this.#options.drivers.values()].find(({ sealLayer }) => sealLayer !== undefined);
+    if (driver === undefined)
+      throw new CasemateError('runtime_unavailable', 'No runtime here builds templates.');
+    const origin = { runtime: driver.name, template: 'build', templateDigest: '', limits, templateRoot };
+    return this.#start(origin, { id: newId() }, (_, create) => driver.create({ ...create, layer }), true);
+  }
+
+  /** Ends one that was started with `createForLayer`; the disk image that holds what it changed. */
+  async sealLayer(id: string): Promise<string> {
+    const image = await this.#driver(this.#entry(id).runtime).sealLayer?.(id);
+    if (image !== undefined) return image;
+    throw new CasemateError('unsupported', 'That runtime makes no layers.');
+  }
+
   /** Starts one from a snapshot, under its own id again where `id` names it. On failure nothing of it is left. */
   async restore(options: { snapshotId: string; id?: string; templateRoot: string }): Promise<RootInstance> {
     const { snapshotId, id, templateRoot } = options;
@@ -123,16 +144,18 @@ export class Instances {
     options: StartOptions,
     more: { readonly id?: string; readonly snapshotId?: string },
     begin: (driver: RuntimeDriver, create: CreateOptions) => Promise<AgentStreamAddress>,
+    layer = false,
   ): Promise<RootInstance> {
     const { runtime, template, templateDigest, templateRoot, limits } = options;
     const driver = this.#driver(runtime);
-    await driver.prepare(templateRoot);
+    if (!layer) await driver.prepare(templateRoot);
     await this.#startTurn();
     let id = more.id;
     try {
       const ahead = id === undefined ? this.#takeSlot(runtime, limits) : undefined;
       const slot =
-        ahead ?? (await this.#stage(runtime, limits, { templateRoot, ...(id === undefined ? {} : { id }) }));
+        ahead ??
+        (await this.#stage(runtime, limits, { templateRoot, layer, ...(id === undefined ? {} : { id }) }));
       id = slot.id;
       const entry: JournalEntry = {
         ...slot,
@@ -247,7 +270,11 @@ export class Instances {
   async #stage(
     runtime: string,
     limits: SandboxLimits,
-    { id = newId(), templateRoot }: { readonly id?: string; readonly templateRoot?: string } = {},
+    {
+      id = newId(),
+      templateRoot,
+      layer = false,
+    }: { readonly id?: string; readonly templateRoot?: string; readonly layer?: boolean } = {},
   ): Promise<JournalEntry> {
     const { journal, networks } = this.#options;
     const entry: JournalEntry = {
@@ -265,6 +292,7 @@ export class Instances {
         this.#driver(runtime).stage({
           id: entry.id,
           limits,
+          layer,
           ...(templateRoot === undefined ? {} : { templateRoot }),
         }),
       ]);

@@ -43,6 +43,21 @@ export interface RuntimeProbe {
   readonly result: ProbeResult;
 }
 
+/** Where an image is pulled from. Registries are those that the administrator named. */
+export type RootImageSource =
+  | {
+      readonly kind: 'registry';
+      readonly registry: string;
+      readonly repository: string;
+      /** `:3.12` or `@sha256:…`. */
+      readonly reference: string;
+    }
+  /** A file, or a folder in OCI layout, among the server's build contexts. */
+  | { readonly kind: 'archive' | 'layout'; readonly id: string };
+
+/** What a build's sandbox may copy from. */
+export type RootLayerSource = { readonly layers: readonly string[] } | { readonly context: string };
+
 /** Parameters and answer of each method. */
 export interface RootMethods {
   /** What still runs; asked once, at the start. */
@@ -65,6 +80,24 @@ export interface RootMethods {
   templates: { params: Record<string, never>; result: RootTemplate[] };
   buildTemplate: { params: { template: string }; result: RootTemplate };
   removeTemplate: { params: { template: string }; result: Record<string, never> };
+  /** `config` is the image's own JSON, unread. */
+  pullImage: { params: { source: RootImageSource }; result: { layer: string; config: string } };
+  hasLayer: { params: { digest: string }; result: { has: boolean } };
+  startLayer: {
+    params: {
+      layers: readonly string[];
+      sources: Readonly<Record<string, RootLayerSource>>;
+      caches: readonly { readonly id: string; readonly target: string }[];
+      limits: SandboxLimits;
+    };
+    result: RootInstance;
+  };
+  sealLayer: { params: { id: string; digest: string }; result: { bytes: number } };
+  defineImage: { params: { layers: readonly string[] }; result: { digest: string } };
+  collectImages: {
+    params: { keepImages: readonly string[]; keepLayers: readonly string[]; dryRun: boolean };
+    result: { images: string[]; layers: string[]; bytes: number };
+  };
 }
 
 export type RootMethod = keyof RootMethods;

@@ -1,18 +1,22 @@
 /** The small root process: wires drivers, networks, templates and journal, and answers one server at a time. */
 import { mkdirSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
-import { instanceTag, type Paths, type SystemUser } from '../base/config.ts';
+import { instanceTag, type Paths, type RegistrySetting, type SystemUser } from '../base/config.ts';
 import { limits } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
+import { imageDigest } from '../base/imageName.ts';
+import { Layers } from '../image/layers.ts';
 import { builtRoot, buildTemplate, listTemplates, removeTemplate, templateRoot } from '../image/store.ts';
 import { SandboxNetworks } from '../network/namespace.ts';
 import type { RuntimeDriver } from '../runtime/driver.ts';
 import { GvisorDriver } from '../runtime/gvisor/driver.ts';
 import { CgroupSet } from '../runtime/host/cgroup.ts';
 import { QemuDriver } from '../runtime/qemu/driver.ts';
+import { Builds } from './builds.ts';
 import { watchDenials } from './denialWatch.ts';
 import { Instances } from './instances.ts';
 import { Journal } from './journal.ts';
+import type { RootMethods } from './protocol.ts';
 import { type RootHandlers, serveRoot } from './rpc.ts';
 import { Snapshots } from './snapshots.ts';
 
@@ -21,6 +25,7 @@ export interface RootOptions {
   readonly paths: Paths;
   readonly serverUser: SystemUser;
   readonly gvisorPlatform?: 'systrap' | 'ptrace';
+  readonly registries: readonly RegistrySetting[];
   readonly log: Log;
 }
 
@@ -33,6 +38,8 @@ export class Root {
   readonly #options: RootOptions;
   readonly #cgroups: CgroupSet;
   readonly #snapshots: Snapshots;
+  readonly #layers: Layers;
+  readonly #builds: Builds;
   #stopWatching: (() => Promise<void>) | undefined;
 
   constructor(options: RootOptions) {
@@ -78,6 +85,20 @@ export class Root {
       slots: slotsAhead,
       log,
     });
+    this.#layers = new Layers({
+      directory: paths.layers,
+      templateRoot: (digest) => builtRoot(paths.store, digest),
+    });
+    this.#builds = new Builds({
+      instances: this.#instances,
+      layers: this.#layers,
+      cgroups: this.#cgroups,
+      sandboxesDir: paths.sandboxes,
+      contextsDir: paths.contexts,
+      cachesDir: paths.caches,
+      serverUser,
+      registries: options.registries,
+    });
   }
 
   /** The namespace where all links end, and where the egress proxy listens. */
@@ -90,6 +111,20 @@ export class Root {
     await this.#networks.openGate();
     this.#cgroups.holdBack(limits.hostMemoryReserveMib);
     await this.#instances.reconcile();
+    await this.#builds.sweep();
+  }
+
+  /** A shipped template by its name, or a version of a tenant's by its digest. */
+  async #templateRoot(template: string): Promise<{ digest: string; root: string }> {
+    const digest = imageDigest(template, this.#layers.images());
+    if (digest === undefined) return templateRoot(this.#options.paths.store, template);
+    return { digest, root: await this.#layers.root(await this.#layers.layersOf(digest)) };
+  }
+
+  /** The root that a sandbox was started from. @throws CasemateError `snapshot_mismatch` where it is gone. */
+  async #rootOf(digest: string): Promise<string> {
+    if (!this.#layers.images().includes(digest)) return builtRoot(this.#options.paths.store, digest);
+    return this.#layers.root(await this.#layers.layersOf(digest));
   }
 
   /** Serves one server until its socket ends. */
@@ -116,7 +151,7 @@ export class Root {
         );
       },
       create: async ({ template, runtime, limits: wanted }) => {
-        const { digest, root } = await templateRoot(store, template);
+        const { digest, root } = await this.#templateRoot(template);
         return instances.create({
           runtime,
           template,
@@ -127,11 +162,11 @@ export class Root {
       },
       snapshot: async (params) => {
         const { templateDigest } = instances.find(params.id);
-        return instances.snapshot({ ...params, templateRoot: builtRoot(store, templateDigest) });
+        return instances.snapshot({ ...params, templateRoot: await this.#rootOf(templateDigest) });
       },
       restore: async (params) => {
         const { templateDigest } = await this.#snapshots.open(params.snapshotId);
-        return instances.restore({ ...params, templateRoot: builtRoot(store, templateDigest) });
+        return instances.restore({ ...params, templateRoot: await this.#rootOf(templateDigest) });
       },
       snapshots: () => this.#snapshots.list(),
       removeSnapshot: async ({ snapshotId }) => {
@@ -143,7 +178,11 @@ export class Root {
         return {};
       },
       inspect: ({ id }) => instances.inspect(id),
-      destroy: ({ id }) => instances.destroy(id),
+      destroy: async ({ id }) => {
+        const last = await instances.destroy(id);
+        await this.#builds.ended(id);
+        return last;
+      },
       templates: () => listTemplates(store),
       buildTemplate: ({ template }, onProgress) =>
         buildTemplate({ storeDir: store, name: template, onProgress }),
@@ -151,7 +190,29 @@ export class Root {
         await removeTemplate(store, template);
         return {};
       },
+      pullImage: ({ source }, onProgress) =>
+        this.#builds.pull(source, (message) => onProgress({ phase: 'pull', percent: 0, message })),
+      hasLayer: async ({ digest }) => ({ has: await this.#builds.has(digest) }),
+      startLayer: (params) => this.#builds.start(params),
+      sealLayer: ({ id, digest }) => this.#builds.seal(id, digest),
+      defineImage: async ({ layers }) => ({ digest: await this.#layers.defineImage(layers) }),
+      collectImages: (params) => this.#collect(params),
     };
+  }
+
+  /** Drivers let go of a template's root before its layers go. */
+  async #collect(
+    params: RootMethods['collectImages']['params'],
+  ): Promise<RootMethods['collectImages']['result']> {
+    if (!params.dryRun) {
+      const going = await this.#layers.collect({ ...params, dryRun: true });
+      for (const digest of going.images) {
+        const root = await this.#rootOf(digest).catch(() => undefined);
+        if (root === undefined) continue;
+        for (const driver of this.#drivers.values()) await driver.forget?.(root);
+      }
+    }
+    return this.#layers.collect(params);
   }
 
   /** Gives back what no sandbox needs; sandboxes go on. With none left, nothing of Casemate is left on the host. */
@@ -160,6 +221,7 @@ export class Root {
     await this.#instances.stop();
     if (this.#instances.running().length > 0) return;
     for (const driver of this.#drivers.values()) await driver.release();
+    await this.#layers.release();
     await this.#networks.closeGate();
     this.#cgroups.removeParent();
   }

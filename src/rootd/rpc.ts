@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import { CasemateError } from '../base/errors.ts';
 import { sandboxIdPattern } from '../base/ids.ts';
 import type { SandboxLimits } from '../runtime/driver.ts';
+import * as build from './buildParams.ts';
 import {
   type RootAnswer,
   type RootMethod,
@@ -108,6 +109,18 @@ async function dispatch(
     case 'inspect':
     case 'destroy':
       return handlers[request.method]({ id: sandboxId(params) }, progress);
+    case 'pullImage':
+      return handlers.pullImage(build.pullParams(params), progress);
+    case 'hasLayer':
+      return handlers.hasLayer({ digest: build.digestOf(params.digest) }, progress);
+    case 'startLayer':
+      return handlers.startLayer({ ...build.startParams(params), limits: limitsOf(params) }, progress);
+    case 'sealLayer':
+      return handlers.sealLayer({ id: sandboxId(params), digest: build.digestOf(params.digest) }, progress);
+    case 'defineImage':
+      return handlers.defineImage({ layers: build.layersOf(params.layers) }, progress);
+    case 'collectImages':
+      return handlers.collectImages(build.collectParams(params), progress);
     case 'buildTemplate':
     case 'removeTemplate':
       return handlers[request.method]({ template: templateName(params) }, progress);

@@ -71,12 +71,22 @@ export type ProbeResult =
     }
   | { readonly available: false; readonly reason: string; readonly remedy: string };
 
+/** A folder of the host that a sandbox which makes a layer sees. */
+export interface LayerMount {
+  readonly source: string;
+  /** Absolute, inside of the sandbox. */
+  readonly target: string;
+  readonly writable: boolean;
+}
+
 export interface StageOptions {
   /** 20 characters of [a-z0-9]. */
   readonly id: string;
   readonly limits: SandboxLimits;
   /** The template that it will be started from, where that is known: a hint, which saves a driver time. */
   readonly templateRoot?: string;
+  /** It will make a layer: its disk holds files. */
+  readonly layer?: boolean;
 }
 
 export interface CreateOptions {
@@ -89,6 +99,14 @@ export interface CreateOptions {
   /** The network namespace made for this sandbox alone (a name under /run/netns). */
   readonly networkNamespace: string;
   readonly hostname: string;
+  /**
+   * What it changes is to become a layer, which `sealLayer` hands over. `sources` are seen read-only below /.casemate, by
+   * their names; `mounts` where they say.
+   */
+  readonly layer?: {
+    readonly sources: Readonly<Record<string, string>>;
+    readonly mounts: readonly LayerMount[];
+  };
   /** Owner of the agent stream's end on the host. */
   readonly streamOwner: { readonly uid: number; readonly gid: number };
 }
@@ -151,7 +169,17 @@ export interface RuntimeDriver {
    */
   restore(options: CreateOptions, directory: string): Promise<AgentStreamAddress>;
 
+  /**
+   * Only of a runtime that can make layers: ends a sandbox that was created with `layer`, and answers the disk image whose
+   * folder `upper` holds what it changed, in overlayfs's form, not mounted any more. The caller takes the file before it
+   * calls `destroy`.
+   */
+  sealLayer?(id: string): Promise<string>;
+
   destroy(id: string): Promise<void>;
+
+  /** Gives back what `prepare` took for one template that goes; of a runtime that keeps something for each. */
+  forget?(templateRoot: string): Promise<void>;
 
   /** Gives back what `prepare` took; called when no instance is left. */
   release(): Promise<void>;

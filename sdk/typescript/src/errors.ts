@@ -19,6 +19,7 @@ export const errorCodes = [
   'node_unavailable',
   'sandbox_ended',
   'template_not_ready',
+  'build_failed',
   'runtime_unavailable',
   'unsupported',
   'snapshot_mismatch',

@@ -57,6 +57,12 @@ export async function writeBundle({ create, directory, cgroupsPath }: BundleOpti
         source: 'shm',
         options: ['nosuid', 'nodev', 'mode=1777', 'size=64m'],
       },
+      ...(create.layer?.mounts ?? []).map(({ source, target, writable }) => ({
+        destination: target,
+        type: 'bind',
+        source,
+        options: ['bind', 'nosuid', 'nodev', writable ? 'rw' : 'ro'],
+      })),
     ],
     linux: {
       cgroupsPath,

@@ -19,6 +19,7 @@ import { isMountPoint, SandboxDisk } from '../host/disk.ts';
 import { findRunsc, type Runsc, type RunscChoice } from './binary.ts';
 import { bundleRoot, writeBundle } from './bundle.ts';
 import { launch } from './launch.ts';
+import { mountWritable, unmountWritable } from './layer.ts';
 import { probeRunsc } from './probe.ts';
 import { checkOrigin, checkpoint, imageOf, writeOrigin } from './snapshot.ts';
 
@@ -101,7 +102,7 @@ export class GvisorDriver implements RuntimeDriver {
   }
 
   async #mountRoot(templateRoot: string): Promise<string> {
-    const root = join(this.#options.rootsDir, templateRoot.replaceAll('/', '_'));
+    const root = this.#rootOf(templateRoot);
     mkdirSync(root, { recursive: true, mode: 0o700 });
     if (!(await isMountPoint(root))) {
       await runCommand(['mount', '--bind', '-o', 'ro', templateRoot, root]);
@@ -116,14 +117,14 @@ export class GvisorDriver implements RuntimeDriver {
     return join(this.#options.sandboxesDir, id);
   }
 
-  async stage({ id, limits }: StageOptions): Promise<void> {
+  async stage({ id, limits, layer = false }: StageOptions): Promise<void> {
     const directory = this.#directory(id);
     mkdirSync(directory, { mode: 0o711 });
     this.#options.cgroups.create(id, limits);
     const { hostToGuest, guestToHost } = this.#fifos(id);
     await Promise.all([
       runCommand(['mkfifo', '-m', '600', hostToGuest, guestToHost]),
-      new SandboxDisk(directory).create(limits.diskMib),
+      new SandboxDisk(directory).create(limits.diskMib, { files: layer }),
     ]);
   }
 
@@ -133,10 +134,13 @@ export class GvisorDriver implements RuntimeDriver {
 
   async #start(options: CreateOptions, imageDirectory?: string): Promise<AgentStreamAddress> {
     const directory = this.#directory(options.id);
-    const [runsc, templateRoot] = await Promise.all([
-      this.#choose(),
-      this.#readOnlyRoot(options.templateRoot),
-    ]);
+    const runsc = await this.#choose();
+    const { layer } = options;
+    const disk = new SandboxDisk(directory).mountPoint;
+    const templateRoot =
+      layer === undefined
+        ? await this.#readOnlyRoot(options.templateRoot)
+        : await this.#writableRoot(runsc, options.id, options.templateRoot, layer.sources);
     await this.setLimits(options.id, options.limits, options.stagedLimits);
     const { cgroups } = this.#options;
     await writeBundle({
@@ -148,7 +152,7 @@ export class GvisorDriver implements RuntimeDriver {
       runsc,
       id: options.id,
       directory,
-      overlayDirectory: new SandboxDisk(directory).mountPoint,
+      overlay: layer === undefined ? runsc.overlay(disk) : 'none',
       networkNamespace: options.networkNamespace,
       ...(imageDirectory === undefined ? {} : { imageDirectory }),
       cgroupJoinFiles: cgroups.joinFiles(options.id),
@@ -159,6 +163,30 @@ export class GvisorDriver implements RuntimeDriver {
       chownSync(fifo, options.streamOwner.uid, options.streamOwner.gid);
     cgroups.grantFreezer(options.id, options.streamOwner);
     return this.agentStream(options.id);
+  }
+
+  /** What programs write goes through to files on the sandbox's own disk, so that they can become a layer. */
+  #writableRoot(
+    runsc: Runsc,
+    id: string,
+    templateRoot: string,
+    sources: Readonly<Record<string, string>>,
+  ): Promise<string> {
+    if (!runsc.modern) throw new CasemateError('unsupported', `runsc ${runsc.version} cannot make layers.`);
+    const { agentDir } = this.#options;
+    const directory = this.#directory(id);
+    const disk = new SandboxDisk(directory).mountPoint;
+    return mountWritable({ directory, disk, templateRoot, agentDir, sources });
+  }
+
+  async sealLayer(id: string): Promise<string> {
+    const directory = this.#directory(id);
+    const disk = new SandboxDisk(directory);
+    await this.#options.cgroups.kill(id);
+    await unmountWritable(directory);
+    rmSync(join(disk.mountPoint, 'work'), { recursive: true, force: true });
+    await disk.unmount();
+    return disk.image;
   }
 
   #fifos(id: string): { hostToGuest: string; guestToHost: string } {
@@ -218,6 +246,7 @@ export class GvisorDriver implements RuntimeDriver {
   async destroy(id: string): Promise<void> {
     const directory = this.#directory(id);
     await this.#options.cgroups.destroy(id);
+    await unmountWritable(directory);
     await new SandboxDisk(directory).destroy();
     rmSync(directory, { recursive: true, force: true });
   }
@@ -225,13 +254,18 @@ export class GvisorDriver implements RuntimeDriver {
   async release(): Promise<void> {
     this.#roots.clear();
     const { rootsDir } = this.#options;
-    for (const name of existsSync(rootsDir) ? readdirSync(rootsDir) : []) {
-      const root = join(rootsDir, name);
-      for (const mount of [join(root, '.casemate'), root]) {
-        if (await isMountPoint(mount)) await runCommand(['umount', mount]);
-      }
-      rmdirSync(root);
-    }
+    for (const name of existsSync(rootsDir) ? readdirSync(rootsDir) : [])
+      await unmountRoot(join(rootsDir, name));
+  }
+
+  async forget(templateRoot: string): Promise<void> {
+    this.#roots.delete(templateRoot);
+    const root = this.#rootOf(templateRoot);
+    if (existsSync(root)) await unmountRoot(root);
+  }
+
+  #rootOf(templateRoot: string): string {
+    return join(this.#options.rootsDir, templateRoot.replaceAll('/', '_'));
   }
 
   async leftovers(): Promise<string[]> {
@@ -239,6 +273,13 @@ export class GvisorDriver implements RuntimeDriver {
     const folders = existsSync(sandboxesDir) ? readdirSync(sandboxesDir) : [];
     return [...new Set([...cgroups.list(), ...folders])];
   }
+}
+
+async function unmountRoot(root: string): Promise<void> {
+  for (const mount of [join(root, '.casemate'), root]) {
+    if (await isMountPoint(mount)) await runCommand(['umount', mount]);
+  }
+  rmdirSync(root);
 }
 
 function capabilitiesOf(runsc: Runsc): RuntimeCapabilities {

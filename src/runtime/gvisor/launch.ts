@@ -9,7 +9,8 @@ export interface LaunchOptions {
   readonly id: string;
   /** The sandbox's folder: bundle, streams, runsc's own state. */
   readonly directory: string;
-  readonly overlayDirectory: string;
+  /** Where the sandbox's private layer is kept, in runsc's words. */
+  readonly overlay: string;
   readonly networkNamespace: string;
   /** What an earlier `checkpoint` wrote, to go on from instead of starting anew. */
   readonly imageDirectory?: string;
@@ -62,7 +63,7 @@ export async function launch(options: LaunchOptions): Promise<void> {
         runsc.path,
         `--root=${runscState(directory)}`,
         `--log=${logFile}`,
-        `--overlay2=${runsc.overlay(options.overlayDirectory)}`,
+        `--overlay2=${options.overlay}`,
         ...runsc.flags,
         ...(options.imageDirectory === undefined
           ? ['run']

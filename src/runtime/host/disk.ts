@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import { runCommand } from '../../base/child.ts';
 import { CasemateError } from '../../base/errors.ts';
 
+/** Where a disk holds files themselves: a bomb of many files ends at the last of these. */
+const layerInodesPerMib = 64;
+
 /**
  * Why an image and not a quota: project quotas need a kernel built for them, and many are not (docs/design/0002).
  * The runtime keeps its layer in one file on this ext4, so 64 inodes are plenty.
@@ -19,29 +22,31 @@ export class SandboxDisk {
     this.mountPoint = join(directory, 'disk');
   }
 
-  /** Makes and mounts it; about 20 ms. */
-  async create(sizeMib: number): Promise<void> {
+  /** The file that it lies in. */
+  get image(): string {
+    return this.#image;
+  }
+
+  /** Makes and mounts it; about 20 ms. With `files` it holds a layer's files, and not the runtime's one. */
+  async create(sizeMib: number, { files = false }: { readonly files?: boolean } = {}): Promise<void> {
     const file = openSync(this.#image, 'wx', 0o600);
     ftruncateSync(file, sizeMib * 1024 * 1024);
     closeSync(file);
     // No journal (the content dies with the sandbox); 2 % stay reserved so that freeing blocks works on a full disk.
-    await runCommand([
-      'mkfs.ext4',
-      '-q',
-      '-F',
-      '-O',
-      '^has_journal',
-      '-m',
-      '2',
-      '-N',
-      '64',
-      '-E',
-      'nodiscard',
-      this.#image,
-    ]);
+    const inodes = files ? sizeMib * layerInodesPerMib : 64;
+    const features = ['-O', '^has_journal', '-m', '2', '-N', String(inodes)];
+    // Inode tables are holes until they are needed: nobody is to write zeros into all of them.
+    const lazily = ['-E', files ? 'nodiscard,lazy_itable_init=1' : 'nodiscard'];
+    await runCommand(['mkfs.ext4', '-q', '-F', ...features, ...lazily, this.#image]);
     mkdirSync(this.mountPoint, { mode: 0o700 });
     // Not noexec: the runtime maps programs that were written inside from here. On the host only root gets to the file.
-    await runCommand(['mount', '-o', 'loop,noatime,nosuid,nodev,discard', this.#image, this.mountPoint]);
+    await this.mount();
+  }
+
+  /** Mounts one that `create` made earlier. */
+  async mount(): Promise<void> {
+    const options = 'loop,noatime,nosuid,nodev,discard,noinit_itable';
+    await runCommand(['mount', '-o', options, this.#image, this.mountPoint]);
   }
 
   /** Gives it another size while it is in use; a smaller one is reached by a file that takes up the difference. */
@@ -83,11 +88,15 @@ export class SandboxDisk {
 
   /** Unmounts and removes it. Idempotent. */
   async destroy(): Promise<void> {
+    await this.unmount();
+    rmSync(this.#image, { force: true });
+  }
+
+  async unmount(): Promise<void> {
     for (let round = 0; round < 4 && (await isMountPoint(this.mountPoint)); round += 1) {
       // A lazy unmount at last: the processes are dead, what still holds it is the kernel's own cleaning up.
       await runCommand(['umount', ...(round < 2 ? [] : ['-l']), this.mountPoint]).catch(() => {});
     }
-    rmSync(this.#image, { force: true });
   }
 }
 

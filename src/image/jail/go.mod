@@ -1,0 +1,3 @@
+module casemate/image-jail
+
+go 1.19
