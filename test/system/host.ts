@@ -39,7 +39,7 @@ function namespaces(): string[] {
 /** Sandboxes that still have a control group, in whichever hierarchy. */
 function countCgroups(parent: string): number {
   const found = new Set<string>();
-  for (const controller of ['', 'cpu', 'cpuacct', 'memory', 'pids']) {
+  for (const controller of ['', ...readdirSync('/sys/fs/cgroup')]) {
     const folder = join('/sys/fs/cgroup', controller, parent);
     if (!existsSync(folder)) continue;
     for (const entry of readdirSync(folder, { withFileTypes: true }))

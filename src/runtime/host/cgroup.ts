@@ -52,6 +52,14 @@ export class CgroupSet {
     return v1Controllers.map((controller) => join(mountPoint, controller, this.#parent, id));
   }
 
+  /** Everything of a sandbox that is there: on v1, runtimes make groups in the hierarchies too that limit nothing. */
+  #present(id: string): string[] {
+    if (this.#unified) return this.folders(id);
+    return readdirSync(mountPoint)
+      .map((controller) => join(mountPoint, controller, this.#parent, id))
+      .filter((folder) => existsSync(folder));
+  }
+
   /** Files that take the id of a process which shall join. */
   joinFiles(id: string): string[] {
     return this.folders(id).map((folder) => join(folder, 'cgroup.procs'));
@@ -221,7 +229,7 @@ export class CgroupSet {
   /** Kills everything in the group and removes it; resolves when both are done. Idempotent. */
   async destroy(id: string): Promise<void> {
     await this.kill(id);
-    for (const folder of this.folders(id)) await removeFolder(folder);
+    for (const folder of this.#present(id)) await removeFolder(folder);
   }
 
   /** Ids that still have a group. */
@@ -240,7 +248,7 @@ export class CgroupSet {
 
   /** Removes the empty parent folders; a parent that still has children stays. */
   removeParent(): void {
-    for (const folder of this.folders('')) {
+    for (const folder of this.#present('')) {
       try {
         rmdirSync(folder);
       } catch {
