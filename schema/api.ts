@@ -415,6 +415,14 @@ export const AuditEvent = Type.Object(
   },
   { $id: 'AuditEvent' },
 );
+export const AuditChain = Type.Object(
+  {
+    events: Count,
+    lastHash: Type.String({ description: 'Of the last event that follows from the ones before' }),
+    brokenAt: optional(Type.Integer({ description: 'The seq of the first event that does not' })),
+  },
+  { $id: 'AuditChain' },
+);
 export const AuditPage = Type.Object({ items: Type.Array(AuditEvent), nextCursor: optional(Type.String()) });
 
 export const ErrorAnswer = Type.Object(

@@ -209,8 +209,9 @@ async function runServer(config: ServeConfig): Promise<void> {
   await node.start();
   root.on('denied', (refusal) => core.recordDenied(refusal));
   await core.start(config.pools);
-  const firstKey = core.bootstrapKey();
-  if (firstKey !== undefined) writeFileSync(paths.keyFile, `${firstKey}\n`, { mode: 0o600 });
+  // Who can take the file away may have a new key: that is how a lost one is replaced.
+  if (!core.hasKeys || !existsSync(paths.keyFile))
+    writeFileSync(paths.keyFile, `${core.makeAdminKey()}\n`, { mode: 0o600 });
   const { port } = await gateway.listen(config.port, config.host);
   process.stdout.write(`${JSON.stringify({ url: `http://${config.host}:${port}` })}\n`);
   process.once('SIGTERM', () => {

@@ -12,7 +12,16 @@ import type {
   SandboxNode,
   TemplateInfo,
 } from '../node/types.ts';
-import type { AuditFilter, AuditRow, KeyRow, Page, PageRequest, PoolRow, Store } from '../store/types.ts';
+import type {
+  AuditChain,
+  AuditFilter,
+  AuditRow,
+  KeyRow,
+  Page,
+  PageRequest,
+  PoolRow,
+  Store,
+} from '../store/types.ts';
 import { authenticate, hashSecret, needAdmin, needTenant, type Principal, sandboxFor } from './access.ts';
 import type { Presets } from '../policy/policy.ts';
 import type { Clock } from './clock.ts';
@@ -84,12 +93,16 @@ export class Core {
     this.#options.store.close();
   }
 
-  /** Makes the first tenant and an admin key where there is no key yet; answers the key's text, this once. */
-  bootstrapKey(): string | undefined {
-    const { store } = this.#options;
-    store.tenants.ensure(firstTenant);
-    if (store.keys.count() > 0) return undefined;
-    return this.#makeKey(firstTenant, 'first key', 'admin').key;
+  get hasKeys(): boolean {
+    return this.#options.store.keys.count() > 0;
+  }
+
+  /** Makes the first tenant and an admin key, whose text it answers, this once. */
+  makeAdminKey(): string {
+    this.#options.store.tenants.ensure(firstTenant);
+    const { id, scope, key } = this.#makeKey(firstTenant, 'made at start', 'admin');
+    this.#recorder.happened(firstTenant, 'key.create', undefined, { keyId: id, scope });
+    return key;
   }
 
   #makeKey(tenantId: string, name: string, scope: string): KeyRow & { key: string } {
@@ -326,6 +339,12 @@ export class Core {
   audit(principal: Principal, filter: Omit<AuditFilter, 'tenantId'>, page: PageRequest): Page<AuditRow> {
     needTenant(principal);
     return this.#options.store.audit.list({ ...filter, tenantId: principal.tenantId }, page);
+  }
+
+  /** Whether any event of any tenant was changed or taken out. @throws CasemateError `forbidden` */
+  verifyAudit(principal: Principal): Promise<AuditChain> {
+    needAdmin(principal);
+    return this.#options.store.audit.verify();
   }
 
   /** A key that does not exist, or a call that its scope does not cover. */

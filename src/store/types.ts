@@ -137,13 +137,13 @@ export interface TenantStore {
 }
 
 export interface KeyStore {
+  count(): number;
   insert(key: KeyRow, secretSha256: string): void;
   findBySecret(secretSha256: string): KeyRow | undefined;
   /** Keys of one tenant, or of all of them. */
   list(tenantId?: string): readonly KeyRow[];
   find(id: string): KeyRow | undefined;
   remove(id: string): void;
-  count(): number;
 }
 
 export interface SandboxStore {
@@ -171,8 +171,18 @@ export interface IdempotencyStore {
 export interface AuditStore {
   append(event: Omit<AuditRow, 'seq' | 'hash' | 'at'>): void;
   list(filter: AuditFilter, page: PageRequest): Page<AuditRow>;
-  /** The first row whose hash does not follow from the one before; undefined when the chain is whole. */
-  firstBroken(): number | undefined;
+  /** Goes through the whole chain, oldest first. */
+  verify(): Promise<AuditChain>;
+}
+
+/** What a look at the whole audit log found. */
+export interface AuditChain {
+  /** How many events follow from each other, from the first on. */
+  readonly events: number;
+  /** The hash of the last of them: kept elsewhere, it shows later that nothing was cut off. */
+  readonly lastHash: string;
+  /** The `seq` of the first event whose hash does not follow from the one before. */
+  readonly brokenAt?: number;
 }
 
 export interface PoolRow {

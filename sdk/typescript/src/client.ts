@@ -2,6 +2,7 @@
 import { CasemateError, errorFromWire } from './errors.ts';
 import { type ConnectionOptions, jsonLines, Transport } from './transport.ts';
 import type {
+  AuditChain,
   AuditEvent,
   BuildProgress,
   KeyInfo,
@@ -110,6 +111,8 @@ export class Casemate {
       } while (cursor !== undefined && events.length < wanted);
       return events;
     },
+    /** Checks that no event was changed or taken out; for administrators. */
+    verify: (): Promise<AuditChain> => this.#transport.json('GET', '/v1/audit/chain'),
   };
 
   async #items<Item>(path: string): Promise<Item[]> {

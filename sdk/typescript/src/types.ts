@@ -186,6 +186,16 @@ export interface KeyInfo {
   readonly createdAt: string;
 }
 
+/** What a check of the whole audit log found. */
+export interface AuditChain {
+  /** How many events follow from each other, from the first on. */
+  readonly events: number;
+  /** The hash of the last of them: kept elsewhere, it shows later that nothing was cut off. */
+  readonly lastHash: string;
+  /** The `seq` of the first event that was changed, or before which one was taken out. */
+  readonly brokenAt?: number;
+}
+
 export interface AuditEvent {
   readonly seq: number;
   readonly at: string;

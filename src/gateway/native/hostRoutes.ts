@@ -124,4 +124,12 @@ export const hostRoutes: readonly Route[] = [
       });
     },
   },
+  {
+    method: 'GET',
+    path: '/v1/audit/chain',
+    summary: 'Check that no event of the audit log was changed or taken out',
+    status: 200,
+    answer: api.AuditChain,
+    handle: ({ core, principal }) => core.verifyAudit(principal),
+  },
 ];
