@@ -58,6 +58,39 @@ export const Connect = Type.Object(
   closed,
 );
 
+export const Pause = Type.Object({ memory: Type.Optional(Type.Boolean()) }, closed);
+export const Fork = Type.Object(
+  {
+    timeout: Type.Optional(Seconds),
+    count: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.forkChildrenMax })),
+  },
+  closed,
+);
+export const NewSnapshot = Type.Object(
+  { name: Type.Optional(Type.String({ pattern: '^[a-z0-9][a-z0-9_-]{0,62}(:default)?$' })) },
+  closed,
+);
+export const SnapshotQuery = Type.Object(
+  {
+    sandboxID: Type.Optional(Type.String()),
+    name: Type.Optional(Type.String()),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+    nextToken: Type.Optional(Type.String()),
+  },
+  closed,
+);
+export const LogQuery = Type.Object(
+  {
+    start: Type.Optional(Type.Integer()),
+    cursor: Type.Optional(Type.Integer()),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+    direction: Type.Optional(Type.String({ enum: ['forward', 'backward'] })),
+    level: Type.Optional(Type.String()),
+    search: Type.Optional(Type.String()),
+  },
+  closed,
+);
+
 export const ListQuery = Type.Object(
   {
     metadata: Type.Optional(Type.String()),

@@ -14,6 +14,8 @@ export interface CreateRequest {
   readonly timeoutMs?: number;
   readonly idleTimeoutMs?: number;
   readonly onTimeout?: 'kill' | 'pause';
+  /** Whether the pause at its time limit keeps programs (the default) or only files. */
+  readonly pauseKeepsMemory?: boolean;
   readonly autoResume?: boolean;
   readonly env?: Readonly<Record<string, string>>;
   readonly metadata?: Readonly<Record<string, string>>;
@@ -60,6 +62,7 @@ export function draftRow(
     timeoutMs,
     ...(request.idleTimeoutMs === undefined ? {} : { idleTimeoutMs: request.idleTimeoutMs }),
     onTimeout: request.onTimeout ?? 'kill',
+    ...(request.pauseKeepsMemory === undefined ? {} : { pauseKeepsMemory: request.pauseKeepsMemory }),
     autoResume: request.autoResume ?? false,
     metadata: request.metadata ?? {},
     labels: request.labels ?? {},

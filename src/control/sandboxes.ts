@@ -310,7 +310,9 @@ export class Sandboxes {
     const row = this.#options.store.sandboxes.find(id);
     if (row === undefined) return;
     try {
-      if (row.onTimeout === 'pause') return void (await this.#pauses.pause(id, { keepMemory: true }));
+      if (row.onTimeout === 'pause') {
+        return void (await this.#pauses.pause(id, { keepMemory: row.pauseKeepsMemory ?? true }));
+      }
     } catch (error) {
       this.#options.log.warn('not_paused', { id, reason: String(error) });
     }

@@ -42,7 +42,7 @@ export function listedView(row: SandboxRow): object {
     alias: row.template,
     startedAt: row.startedAt ?? row.createdAt,
     endAt: row.endsAt,
-    state: row.state === 'paused' ? 'paused' : 'running',
+    state: row.state === 'paused' || row.state === 'resuming' ? 'paused' : 'running',
     cpuCount: Math.max(1, Math.ceil(row.limits.cpus)),
     memoryMB: row.limits.memoryMib,
     diskSizeMB: row.limits.diskMib,
@@ -57,7 +57,7 @@ export function detailView(row: SandboxRow, domain: string): object {
     ...listedView(row),
     domain,
     allowInternetAccess: false, // no sandbox has the internet yet, whatever was asked for
-    lifecycle: { onTimeout: 'kill', autoResume: false },
+    lifecycle: { onTimeout: row.onTimeout, autoResume: row.autoResume },
     network: {
       allowPublicTraffic: row.labels[labels.privatePorts] === undefined,
       ...(maskRequestHost === undefined ? {} : { maskRequestHost }),
