@@ -15,6 +15,35 @@ const Environment = Type.Record(
 );
 const Seconds = Type.Integer({ minimum: 1, maximum: 365 * 24 * 3600 });
 
+const Transform = Type.Object(
+  {
+    transform: Type.Optional(
+      Type.Object(
+        {
+          headers: Type.Optional(
+            Type.Record(Type.String({ maxLength: 64 }), Type.String({ maxLength: 2048 })),
+          ),
+        },
+        closed,
+      ),
+    ),
+  },
+  closed,
+);
+const networkRules = {
+  allowOut: Type.Optional(Type.Array(Type.String({ maxLength: 255 }), { maxItems: 128 })),
+  denyOut: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 128 })),
+  rules: Type.Optional(
+    Type.Record(Type.String({ maxLength: 128 }), Type.Array(Transform, { maxItems: 1 }), {
+      maxProperties: 10,
+    }),
+  ),
+  egressProxy: Type.Optional(Type.Unknown()),
+};
+export const NetworkRules = Type.Object(networkRules, closed);
+const InternetAccess = Type.Optional(Type.Union([Type.Boolean(), Type.Null()]));
+export const NetworkUpdate = Type.Object({ ...networkRules, allow_internet_access: InternetAccess }, closed);
+
 export const NewSandbox = Type.Object(
   {
     templateID: Type.String({ minLength: 1, maxLength: 128 }),
@@ -22,17 +51,14 @@ export const NewSandbox = Type.Object(
     metadata: Type.Optional(Metadata),
     envVars: Type.Optional(Environment),
     secure: Type.Optional(Type.Boolean()),
-    allow_internet_access: Type.Optional(Type.Union([Type.Boolean(), Type.Null()])),
+    allow_internet_access: InternetAccess,
     autoPause: Type.Optional(Type.Boolean()),
     autoPauseMemory: Type.Optional(Type.Boolean()),
     autoResume: Type.Optional(Type.Object({ enabled: Type.Optional(Type.Boolean()) }, open)),
     network: Type.Optional(
       Type.Object(
         {
-          allowOut: Type.Optional(Type.Array(Type.String())),
-          denyOut: Type.Optional(Type.Array(Type.String())),
-          rules: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
-          egressProxy: Type.Optional(Type.Unknown()),
+          ...networkRules,
           allowPublicTraffic: Type.Optional(Type.Boolean()),
           maskRequestHost: Type.Optional(Type.String({ maxLength: 255, pattern: '^[\\x21-\\x7e]+$' })),
           httpsPorts: Type.Optional(Type.Array(Type.Integer())),

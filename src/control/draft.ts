@@ -23,6 +23,8 @@ export interface CreateRequest {
   readonly limits?: Partial<SandboxLimits>;
   /** What it may reach; nothing by default. */
   readonly policy?: EgressPolicy;
+  /** The policy is the server's operator's, whoever asks: a gateway made it, never a caller wrote it. */
+  readonly policyIsOperators?: boolean;
   readonly user?: string;
   readonly hostname?: string;
 }
@@ -70,7 +72,12 @@ export function draftRow(
     ...(snapshot === undefined ? {} : { snapshotId: snapshot.id }),
     ...(request.policy === undefined
       ? {}
-      : { egress: { policy: request.policy, administrator: principal.scope === 'admin' } }),
+      : {
+          egress: {
+            policy: request.policy,
+            administrator: request.policyIsOperators === true || principal.scope === 'admin',
+          },
+        }),
     user: request.user ?? snapshot?.user ?? 'user',
     hostname: request.hostname ?? 'sandbox',
   };

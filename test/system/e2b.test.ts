@@ -103,7 +103,10 @@ function testSdk(sdk: Sdk): void {
       if (isNewest) {
         await assert.rejects(sandbox.files.write('x', 'x', { metadata: { a: 'b' } }), unsupported);
       }
-      await assert.rejects(Sandbox.create({ ...options, network: { allowOut: ['1.1.1.1'] } }), unsupported);
+      await assert.rejects(
+        Sandbox.create({ ...options, network: { egressProxy: { address: 'a.test:1080' } } }),
+        unsupported,
+      );
       await assert.rejects(Sandbox.create('no-such-template', options), /404: .*no-such-template/);
     });
   });

@@ -25,7 +25,6 @@ async function listTemplates({ core }: Call): Promise<unknown> {
 }
 
 const missing: readonly [feature: string, method: Route['method'], path: string][] = [
-  ['changing the network of a sandbox', 'PUT', '/sandboxes/:id/network'],
   ['building templates', 'POST', '/v3/templates'],
   ['building templates', 'POST', '/v2/templates'],
   ['building templates', 'POST', '/templates'],

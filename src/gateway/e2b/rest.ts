@@ -12,12 +12,15 @@ import { bodyOf } from './errors.ts';
 import { hostRoutes } from './hostRoutes.ts';
 import { pauseRoutes } from './pauseRoutes.ts';
 import type { PortOptions } from './portProxy.ts';
+import type { InternetCeiling } from './network.ts';
 import type { Route } from './route.ts';
 import { sandboxRoutes } from './sandboxRoutes.ts';
 import { snapshotRoutes } from './snapshotRoutes.ts';
 
 export interface RestOptions extends PortOptions {
   readonly log: Log;
+  /** What a sandbox gets that asks for the internet. */
+  readonly internet: InternetCeiling;
 }
 
 export async function createRest(core: Core, options: RestOptions): Promise<FastifyInstance> {
@@ -91,6 +94,7 @@ function addRoute(fastify: FastifyInstance, core: Core, options: RestOptions, ro
         reply,
         domain: domainOf(request.raw),
         publicPorts: options.publicPorts,
+        internet: options.internet,
       });
       if (reply.statusCode === 200) reply.code(route.status); // unless the handler knew better
       return result === undefined ? reply.send() : result;

@@ -2,6 +2,7 @@
 import type { Static } from '@sinclair/typebox';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as rest from '../../../schema/e2b/rest.ts';
+import type { EgressPolicy } from '../../../schema/policy.ts';
 import { CasemateError } from '../../base/errors.ts';
 import { limits } from '../../base/limits.ts';
 import type { SandboxRow, SandboxState } from '../../store/types.ts';
@@ -16,6 +17,7 @@ import {
   timeoutMsOf,
 } from './common.ts';
 import { metadataOf } from './metadata.ts';
+import { policyOf, type WrittenNetwork } from './network.ts';
 import type { Call, Route } from './route.ts';
 import { detailView, labels, listedView } from './views.ts';
 
@@ -38,6 +40,11 @@ async function create(call: Call, timeoutMsDefault: number): Promise<unknown> {
     onTimeout: autoPause === true ? 'pause' : 'kill',
     ...(autoPauseMemory === undefined ? {} : { pauseKeepsMemory: autoPauseMemory }),
     autoResume: autoResume?.enabled ?? false,
+    policy: await policy(call, {
+      ...egressOf(network),
+      allow_internet_access: body.allow_internet_access ?? true,
+    }),
+    policyIsOperators: call.internet === 'open',
     labels: {
       ...(isPrivate ? { [labels.privatePorts]: 'yes' } : {}),
       ...(network?.maskRequestHost === undefined ? {} : { [labels.maskedHost]: network.maskRequestHost }),
@@ -46,11 +53,27 @@ async function create(call: Call, timeoutMsDefault: number): Promise<unknown> {
   return access(call, row);
 }
 
+function egressOf(network: NewSandbox['network']): WrittenNetwork {
+  const { allowOut = [], denyOut = [], rules = {} } = network ?? {};
+  return { allowOut, denyOut, rules };
+}
+
+async function policy(call: Call, written: WrittenNetwork): Promise<EgressPolicy> {
+  return policyOf(written, call.internet, await call.core.presets());
+}
+
+/** Replaces all rules of before; what no longer complies is cut. */
+async function updateNetwork(call: Call): Promise<void> {
+  const body = call.body as Static<typeof rest.NetworkUpdate>;
+  if ((body.egressProxy ?? null) !== null) throw unsupported('network.egressProxy');
+  const { id } = runningOf(call);
+  const isOperators = call.internet === 'open';
+  await call.core.sandboxes.setPolicy(call.principal, id, await policy(call, body), { isOperators });
+}
+
 /** What Casemate cannot give is refused where it was asked for; what it denies anyway may be denied again. */
 function refuseWhatIsMissing({ network, iam, mcp, volumeMounts }: NewSandbox): void {
   const missing: [string, boolean][] = [
-    ['network.allowOut', (network?.allowOut ?? []).length > 0],
-    ['network.rules', Object.keys(network?.rules ?? {}).length > 0],
     ['network.egressProxy', (network?.egressProxy ?? null) !== null],
     ['network.httpsPorts', (network?.httpsPorts ?? []).length > 0],
     ['iam', (iam ?? null) !== null],
@@ -184,6 +207,13 @@ export const sandboxRoutes: readonly Route[] = [
       const { timeout } = call.body as Static<typeof rest.Timeout>;
       call.core.sandboxes.setTimeout(call.principal, runningOf(call).id, timeoutMsOf(timeout));
     },
+  },
+  {
+    method: 'PUT',
+    path: '/sandboxes/:id/network',
+    body: rest.NetworkUpdate,
+    status: 204,
+    handle: updateNetwork,
   },
   { method: 'GET', path: '/sandboxes/:id/metrics', status: 200, handle: metrics },
 ];

@@ -10,6 +10,7 @@ import {
 } from '../../../schema/e2b/process_pb.js';
 import type { ExitInfo, FileEntry, GuestExec, OutputChunk } from '../../guest/types.ts';
 import type { SandboxRow } from '../../store/types.ts';
+import { isOpen, networkView } from './network.ts';
 
 /** The version of E2B's agent whose behaviour this gateway has: clients ask for features by it. */
 export const agentVersion = '0.6.4';
@@ -56,9 +57,10 @@ export function detailView(row: SandboxRow, domain: string): object {
   return {
     ...listedView(row),
     domain,
-    allowInternetAccess: false, // no sandbox has the internet yet, whatever was asked for
+    allowInternetAccess: isOpen(row.egress?.policy), // what is so, whatever was asked for
     lifecycle: { onTimeout: row.onTimeout, autoResume: row.autoResume },
     network: {
+      ...networkView(row.egress?.policy),
       allowPublicTraffic: row.labels[labels.privatePorts] === undefined,
       ...(maskRequestHost === undefined ? {} : { maskRequestHost }),
     },

@@ -168,8 +168,6 @@ def errors(sandbox):
     wrong = "e2b_" + "0" * 40
     raises(AuthenticationException, lambda: Sandbox.create(api_key=wrong))
     raises(NotFoundException, lambda: Sandbox.connect("nothing"))
-    pause = sandbox.pause if NEW else sandbox.beta_pause
-    raises(SandboxException, pause, "Casemate does not support")
     raises(SandboxException, lambda: Sandbox.create(template="no-such-template"), "no-such-template")
     metrics = sandbox.get_metrics()
     assert metrics and metrics[0].mem_used > 0
