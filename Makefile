@@ -15,7 +15,7 @@ demo: setup
 	@$(NODE) examples/demo.ts
 
 templates: setup
-	@$(NODE) scripts/templates.ts base python
+	@$(NODE) scripts/templates.ts base python code-interpreter
 
 # Go first, so that the last lines are Node's totals.
 test: templates

@@ -102,6 +102,9 @@ func (a *agent) bind(_ *stream, raw json.RawMessage) (interface{}, error) {
 	if err := a.bound.merge(params); err != nil {
 		return nil, err
 	}
+	if len(params.Env) > 0 {
+		a.tellEnvironment()
+	}
 	answer := map[string]string{}
 	if params.ClockUnixMs != 0 {
 		answer["clock"] = setClock(params.ClockUnixMs)

@@ -350,6 +350,7 @@ export const Template = Type.Object(
     ready: Type.Boolean(),
     bytes: Count,
     builtAt: optional(Time),
+    memoryMib: optional(Count),
   },
   { $id: 'Template' },
 );

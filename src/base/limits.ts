@@ -11,6 +11,8 @@ export const limits = {
   guestMessagesQueuedMax: 1024,
   /** Guest protocol: how long the agent may take to answer HELLO or a unary call. */
   guestCallMsMax: 30_000,
+  /** How long a template's start command may take until it listens. */
+  templateStartMsMax: 120_000,
   /** Output ring of one stream of an exec that nobody reads. */
   outputRingBytes: 1024 * 1024,
   /** Aggregated (non-streaming) exec answers carry at most this much of each stream. */

@@ -14,8 +14,6 @@ export interface CreateRequest {
   readonly timeoutMs?: number;
   readonly idleTimeoutMs?: number;
   readonly onTimeout?: 'kill' | 'pause';
-  /** Whether the pause at its time limit keeps programs (the default) or only files. */
-  readonly pauseKeepsMemory?: boolean;
   readonly autoResume?: boolean;
   readonly env?: Readonly<Record<string, string>>;
   readonly metadata?: Readonly<Record<string, string>>;
@@ -23,24 +21,19 @@ export interface CreateRequest {
   readonly limits?: Partial<SandboxLimits>;
   /** What it may reach; nothing by default. */
   readonly policy?: EgressPolicy;
-  /** The policy is the server's operator's, whoever asks: a gateway made it, never a caller wrote it. */
-  readonly policyIsOperators?: boolean;
   readonly user?: string;
   readonly hostname?: string;
 }
 
-const defaultLimits: SandboxLimits = {
-  cpus: bounds.sandboxCpusDefault,
-  memoryMib: bounds.sandboxMemoryMibDefault,
-  diskMib: bounds.sandboxDiskMibDefault,
-  pids: bounds.sandboxPidsDefault,
-};
-
-/** @throws CasemateError `invalid_request` where a snapshot and something else than its own is asked for. */
+/**
+ * @param defaultLimits those of a template's sandboxes that ask for none.
+ * @throws CasemateError `invalid_request` where a snapshot and something else than its own is asked for.
+ */
 export function draftRow(
   principal: Principal,
   request: CreateRequest,
   nowMs: number,
+  defaultLimits: (template: string) => SandboxLimits,
   snapshot?: SnapshotRow,
 ): SandboxRow {
   const timeoutMs = request.timeoutMs ?? bounds.sandboxTimeoutMsDefault;
@@ -64,20 +57,14 @@ export function draftRow(
     timeoutMs,
     ...(request.idleTimeoutMs === undefined ? {} : { idleTimeoutMs: request.idleTimeoutMs }),
     onTimeout: request.onTimeout ?? 'kill',
-    ...(request.pauseKeepsMemory === undefined ? {} : { pauseKeepsMemory: request.pauseKeepsMemory }),
     autoResume: request.autoResume ?? false,
     metadata: request.metadata ?? {},
     labels: request.labels ?? {},
-    limits: { ...defaultLimits, ...snapshot?.limits, ...request.limits },
+    limits: { ...defaultLimits(template), ...snapshot?.limits, ...request.limits },
     ...(snapshot === undefined ? {} : { snapshotId: snapshot.id }),
     ...(request.policy === undefined
       ? {}
-      : {
-          egress: {
-            policy: request.policy,
-            administrator: request.policyIsOperators === true || principal.scope === 'admin',
-          },
-        }),
+      : { egress: { policy: request.policy, administrator: principal.scope === 'admin' } }),
     user: request.user ?? snapshot?.user ?? 'user',
     hostname: request.hostname ?? 'sandbox',
   };

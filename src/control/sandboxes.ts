@@ -129,7 +129,7 @@ export class Sandboxes {
     const { store, node, clock, egress } = this.#options;
     const snapshot =
       request.snapshot === undefined ? undefined : snapshotFor(store, principal, request.snapshot);
-    const draft = draftRow(principal, request, clock.now(), snapshot);
+    const draft = draftRow(principal, request, clock.now(), (name) => node.defaultLimits(name), snapshot);
     if (draft.egress !== undefined) await egress.check(draft.egress);
     const bind = {
       env: request.env ?? {},
@@ -242,15 +242,10 @@ export class Sandboxes {
    * What a running sandbox may reach from now on; connections that do not comply are cut before this resolves.
    * @throws CasemateError `invalid_request`, `forbidden`, `policy_unenforceable`
    */
-  async setPolicy(
-    principal: Principal,
-    id: string,
-    policy: EgressPolicy,
-    { isOperators = false }: { readonly isOperators?: boolean } = {},
-  ): Promise<SandboxRow> {
+  async setPolicy(principal: Principal, id: string, policy: EgressPolicy): Promise<SandboxRow> {
     needTenant(principal); // a key of one sandbox may be in the sandbox
     const { store, egress, recorder } = this.#options;
-    const bound = { policy, administrator: isOperators || principal.scope === 'admin' };
+    const bound = { policy, administrator: principal.scope === 'admin' };
     await egress.check(bound);
     const { live, done } = await this.use(principal, id);
     try {
@@ -315,9 +310,7 @@ export class Sandboxes {
     const row = this.#options.store.sandboxes.find(id);
     if (row === undefined) return;
     try {
-      if (row.onTimeout === 'pause') {
-        return void (await this.#pauses.pause(id, { keepMemory: row.pauseKeepsMemory ?? true }));
-      }
+      if (row.onTimeout === 'pause') return void (await this.#pauses.pause(id, { keepMemory: true }));
     } catch (error) {
       this.#options.log.warn('not_paused', { id, reason: String(error) });
     }

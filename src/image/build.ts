@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { TemplateDefinition } from './definition.ts';
+import { additionHooks, removeAdditions, stageAdditions } from './additions.ts';
 import { debianMirror } from './mirror.ts';
 
 export interface BuildProgress {
@@ -45,9 +46,23 @@ export async function buildRootfs(
   onProgress: (progress: BuildProgress) => void,
 ): Promise<void> {
   const mirror = await debianMirror();
+  try {
+    await stageAdditions(definition, directory, onProgress);
+    await runMmdebstrap(definition, directory, mirror, onProgress);
+  } finally {
+    await removeAdditions(directory);
+  }
+}
+
+async function runMmdebstrap(
+  definition: TemplateDefinition,
+  directory: string,
+  mirror: string,
+  onProgress: (progress: BuildProgress) => void,
+): Promise<void> {
   const [program = '', ...argv] = [
     ...contained,
-    ...mmdebstrapArguments(definition),
+    ...mmdebstrapArguments(definition, directory),
     definition.suite,
     directory,
     mirror,
@@ -75,7 +90,8 @@ export async function buildRootfs(
   });
 }
 
-function mmdebstrapArguments({ packages, user, warmUp }: TemplateDefinition): string[] {
+function mmdebstrapArguments(definition: TemplateDefinition, directory: string): string[] {
+  const { packages, user, warmUp } = definition;
   const home = `/home/${user.name}`;
   const hooks = [
     'mkdir -m 755 "$1/.casemate"',
@@ -95,6 +111,7 @@ function mmdebstrapArguments({ packages, user, warmUp }: TemplateDefinition): st
     hooks.push(`chroot "$1" usermod --append --groups sudo ${user.name}`);
     hooks.push('ln -s /.casemate/guest-agent "$1/usr/local/bin/sudo"');
   }
+  hooks.push(...additionHooks(definition, directory));
   if (warmUp !== undefined) {
     hooks.push(
       `chroot "$1" setpriv --reuid=${user.uid} --regid=${user.uid} --clear-groups env HOME=${home} python3 -c "${warmUp}"`,
@@ -108,6 +125,8 @@ function mmdebstrapArguments({ packages, user, warmUp }: TemplateDefinition): st
     '--aptopt=APT::Install-Recommends "false"',
     ...unneeded.map((path) => `--dpkgopt=path-exclude=${path}`),
     '--dpkgopt=path-include=/usr/share/doc/*/copyright',
+    // Some packages (Java's) register manual pages and fail where not even their folder is there.
+    '--essential-hook=mkdir -p "$1/usr/share/man/man1"',
     ...hooks.map((hook) => `--customize-hook=${hook}`),
   ];
 }

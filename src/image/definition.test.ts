@@ -11,6 +11,14 @@ const definition: TemplateDefinition = {
   user: { name: 'user', uid: 1000, sudo: true },
 };
 
+it('counts the files beside a definition as part of it', async () => {
+  const whole = await readDefinition('code-interpreter');
+  const server = '/opt/code-interpreter/serve.py';
+  assert.match(whole.files?.[server] ?? '', /49999/);
+  const changed = { ...whole, files: { ...whole.files, [server]: '# another' } };
+  assert.notEqual(digestOf(changed), digestOf(whole));
+});
+
 it('gives the same digest whatever the order of the fields', () => {
   const { name, suite, packages, user } = definition;
   const turned = { user: { sudo: user.sudo, uid: user.uid, name: user.name }, packages, suite, name };
@@ -30,8 +38,8 @@ it('gives another digest for every change', () => {
   assert.equal(new Set([definition, ...changed].map(digestOf)).size, changed.length + 1);
 });
 
-it('ships base and python, each with a user that is not root', async () => {
-  assert.deepEqual((await definitionNames()).sort(), ['base', 'python']);
+it('ships templates, each with a user that is not root', async () => {
+  assert.deepEqual((await definitionNames()).sort(), ['base', 'code-interpreter', 'python']);
   for (const name of await definitionNames()) {
     const shipped = await readDefinition(name);
     assert.equal(shipped.name, name);

@@ -6,7 +6,7 @@ import { runCommand } from '../base/child.ts';
 import { CasemateError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import { type BuildProgress, buildRootfs } from './build.ts';
-import { definitionNames, digestOf, readDefinition } from './definition.ts';
+import { definitionNames, digestOf, readDefinition, type StartCommand } from './definition.ts';
 
 export interface StoredTemplate {
   readonly name: string;
@@ -16,6 +16,8 @@ export interface StoredTemplate {
   readonly ready: boolean;
   readonly bytes: number;
   readonly builtAt?: string;
+  /** Memory of a sandbox that asks for none, where it is not the usual. */
+  readonly memoryMib?: number;
 }
 
 interface Manifest {
@@ -23,6 +25,7 @@ interface Manifest {
   readonly digest: string;
   readonly bytes: number;
   readonly builtAt: string;
+  readonly start?: StartCommand;
 }
 
 const building = new Map<string, Promise<StoredTemplate>>();
@@ -38,10 +41,13 @@ export async function listTemplates(storeDir: string): Promise<StoredTemplate[]>
 }
 
 async function inspectTemplate(storeDir: string, name: string): Promise<StoredTemplate> {
-  const digest = digestOf(await readDefinition(name));
+  const definition = await readDefinition(name);
+  const digest = digestOf(definition);
+  const { memoryMib } = definition;
+  const own = memoryMib === undefined ? { name, digest } : { name, digest, memoryMib };
   const manifest = await readManifest(join(templatesDir(storeDir), digest));
-  if (manifest === undefined) return { name, digest, ready: false, bytes: 0 };
-  return { name, digest, ready: true, bytes: manifest.bytes, builtAt: manifest.builtAt };
+  if (manifest === undefined) return { ...own, ready: false, bytes: 0 };
+  return { ...own, ready: true, bytes: manifest.bytes, builtAt: manifest.builtAt };
 }
 
 async function readManifest(directory: string): Promise<Manifest | undefined> {
@@ -74,6 +80,11 @@ export function builtRoot(storeDir: string, digest: string): string {
     'snapshot_mismatch',
     'The template that this was started from is not here any more.',
   );
+}
+
+/** What runs in sandboxes of a built template before anybody gets one; undefined where nothing does. */
+export async function startOf(storeDir: string, digest: string): Promise<StartCommand | undefined> {
+  return (await readManifest(join(templatesDir(storeDir), digest)))?.start;
 }
 
 export interface BuildOptions {
@@ -121,11 +132,12 @@ async function build(
       digest,
       bytes: Number.parseInt(stdout, 10),
       builtAt: new Date().toISOString(),
+      ...(definition.start === undefined ? {} : { start: definition.start }),
     };
     await writeFile(join(partial, 'manifest.json'), JSON.stringify(manifest));
     await publish(partial, target);
     onProgress({ phase: 'done', percent: 100, message: `${name} is ready` });
-    return { ...manifest, ready: true };
+    return await inspectTemplate(storeDir, name);
   } catch (cause) {
     await removeTree(partial);
     const reason = cause instanceof Error ? cause.message : String(cause);

@@ -11,6 +11,7 @@ import { admit, hostRoom } from './admission.ts';
 import { Pool } from './pool.ts';
 import { Rest, wake } from './rest.ts';
 import type { RootClient } from './rootClient.ts';
+import { ensureStarted } from './startCommand.ts';
 import type {
   BuildProgress,
   ClaimRequest,
@@ -51,6 +52,8 @@ export class HostNode implements SandboxNode {
   readonly #movedListeners: ((live: LiveSandbox) => void)[] = [];
   readonly #goneListeners: ((id: string, why: GoneReason) => void)[] = [];
   readonly #probes = new Map<string, Promise<RuntimeInfo | undefined>>();
+  /** Of templates whose sandboxes need more than usual; what is shipped does not change while this runs. */
+  readonly #memoryMib = new Map<string, number>();
   #starting = 0;
   #stopped = false;
 
@@ -59,8 +62,10 @@ export class HostNode implements SandboxNode {
   }
 
   async start(): Promise<void> {
-    for (const instance of await this.#options.root.call('survivors', {}))
-      this.#survivors.set(instance.id, instance);
+    const { root } = this.#options;
+    for (const instance of await root.call('survivors', {})) this.#survivors.set(instance.id, instance);
+    for (const { name, memoryMib } of await root.call('templates', {}))
+      if (memoryMib !== undefined) this.#memoryMib.set(name, memoryMib);
   }
 
   survivors(): readonly string[] {
@@ -139,6 +144,7 @@ export class HostNode implements SandboxNode {
         await this.#options.root.call('setLimits', { id: sandbox.id, limits: request.limits });
       }
       await this.#renew(sandbox, request.bind, id === undefined);
+      await ensureStarted(sandbox.guest, instance.start); // of a pause that kept files only, nothing runs
     });
   }
 
@@ -197,11 +203,12 @@ export class HostNode implements SandboxNode {
   }
 
   /** Whether the limits that differ from a warm sandbox's are ones that its runtime changes while it runs. */
-  async #canStillChange({ runtime, limits }: ClaimRequest): Promise<boolean> {
-    const differing = limitFields.filter((field) => limits[field] !== defaultLimits[field]);
+  async #canStillChange({ template, runtime, limits }: ClaimRequest): Promise<boolean> {
+    const pooled = this.defaultLimits(template);
+    const differing = limitFields.filter((field) => limits[field] !== pooled[field]);
     if (differing.length === 0) return true;
     // A disk grows only where the kernel lets this root do it, and in containers it may not: a bigger one is made anew.
-    if (limits.diskMib > defaultLimits.diskMib) return false;
+    if (limits.diskMib > pooled.diskMib) return false;
     const late = (await this.#probed(runtime))?.capabilities?.lateLimits ?? [];
     return differing.every((field) => late.includes(field));
   }
@@ -218,13 +225,13 @@ export class HostNode implements SandboxNode {
   }
 
   async #lateLimits(sandbox: LiveSandbox, limits: SandboxLimits): Promise<void> {
-    if (sandbox.source === 'cold' || sameLimits(limits, defaultLimits)) return;
+    if (sandbox.source === 'cold' || sameLimits(limits, this.defaultLimits(sandbox.template))) return;
     await this.#options.root.call('setLimits', { id: sandbox.id, limits });
   }
 
   /** One for a pool: its first program has run, so that a user's first finds caches filled, and it stands still. */
   async #makeWarm(template: string, runtime: string): Promise<LiveSandbox> {
-    const sandbox = await this.#make(template, runtime, defaultLimits, 'warm');
+    const sandbox = await this.#make(template, runtime, this.defaultLimits(template), 'warm');
     try {
       await sandbox.guest.warm(defaultUser);
       return sandbox;
@@ -251,7 +258,13 @@ export class HostNode implements SandboxNode {
       clockUnixMs: Date.now(),
       entropyBase64: freshEntropy(),
     });
-    return sandbox;
+    try {
+      await ensureStarted(sandbox.guest, instance.start);
+      return sandbox;
+    } catch (error) {
+      await this.destroy(sandbox.id);
+      throw error;
+    }
   }
 
   /** Admits one more and counts it until it has taken its memory. @throws CasemateError `no_capacity` */
@@ -389,6 +402,11 @@ export class HostNode implements SandboxNode {
 
   templates(): Promise<readonly TemplateInfo[]> {
     return this.#options.root.call('templates', {});
+  }
+
+  defaultLimits(template: string): SandboxLimits {
+    const memoryMib = this.#memoryMib.get(template);
+    return memoryMib === undefined ? defaultLimits : { ...defaultLimits, memoryMib };
   }
 
   buildTemplate(name: string, onProgress: (progress: BuildProgress) => void): Promise<TemplateInfo> {

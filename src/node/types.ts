@@ -68,6 +68,8 @@ export interface TemplateInfo {
   readonly ready: boolean;
   readonly bytes: number;
   readonly builtAt?: string;
+  /** Memory of a sandbox that asks for none, where it is not the usual. */
+  readonly memoryMib?: number;
 }
 
 export interface BuildProgress {
@@ -129,6 +131,8 @@ export interface SandboxNode {
   setPool(template: string, runtime: string, size: number): void;
   runtimes(): Promise<readonly RuntimeInfo[]>;
   templates(): Promise<readonly TemplateInfo[]>;
+  /** Limits of a sandbox of the template that asks for none; pooled ones have them. */
+  defaultLimits(template: string): SandboxLimits;
   buildTemplate(name: string, onProgress: (progress: BuildProgress) => void): Promise<TemplateInfo>;
   removeTemplate(name: string): Promise<void>;
   /** Destroys what nobody claimed and lets go of the rest, which goes on running for the next server to adopt. */

@@ -22,6 +22,8 @@ export interface RootInstance {
   readonly address: string;
   readonly stream: AgentStreamAddress;
   readonly freezer: FreezerAddress;
+  /** Its template's program that has to run, and to listen on a port, before anybody gets the sandbox. */
+  readonly start?: { readonly argv: readonly string[]; readonly readyPort: number };
 }
 
 export interface RootTemplate {
@@ -30,6 +32,7 @@ export interface RootTemplate {
   readonly ready: boolean;
   readonly bytes: number;
   readonly builtAt?: string;
+  readonly memoryMib?: number;
 }
 
 export interface RootProgress {

@@ -6,7 +6,14 @@ import { limits } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { imageDigest } from '../base/imageName.ts';
 import { Layers } from '../image/layers.ts';
-import { builtRoot, buildTemplate, listTemplates, removeTemplate, templateRoot } from '../image/store.ts';
+import {
+  builtRoot,
+  buildTemplate,
+  listTemplates,
+  removeTemplate,
+  startOf,
+  templateRoot,
+} from '../image/store.ts';
 import { SandboxNetworks } from '../network/namespace.ts';
 import type { RuntimeDriver } from '../runtime/driver.ts';
 import { GvisorDriver } from '../runtime/gvisor/driver.ts';
@@ -16,7 +23,7 @@ import { Builds } from './builds.ts';
 import { watchDenials } from './denialWatch.ts';
 import { Instances } from './instances.ts';
 import { Journal } from './journal.ts';
-import type { RootMethods } from './protocol.ts';
+import type { RootInstance, RootMethods } from './protocol.ts';
 import { type RootHandlers, serveRoot } from './rpc.ts';
 import { Snapshots } from './snapshots.ts';
 
@@ -127,6 +134,11 @@ export class Root {
     return this.#layers.root(await this.#layers.layersOf(digest));
   }
 
+  async #withStart(instance: RootInstance): Promise<RootInstance> {
+    const start = await startOf(this.#options.paths.store, instance.templateDigest);
+    return start === undefined ? instance : { ...instance, start };
+  }
+
   /** Serves one server until its socket ends. */
   serve(socket: Duplex, onEnd: () => void): void {
     const send = serveRoot(socket, this.#handlers(), () => {
@@ -152,13 +164,14 @@ export class Root {
       },
       create: async ({ template, runtime, limits: wanted }) => {
         const { digest, root } = await this.#templateRoot(template);
-        return instances.create({
+        const instance = await instances.create({
           runtime,
           template,
           templateDigest: digest,
           templateRoot: root,
           limits: wanted,
         });
+        return this.#withStart(instance);
       },
       snapshot: async (params) => {
         const { templateDigest } = instances.find(params.id);
@@ -166,7 +179,8 @@ export class Root {
       },
       restore: async (params) => {
         const { templateDigest } = await this.#snapshots.open(params.snapshotId);
-        return instances.restore({ ...params, templateRoot: await this.#rootOf(templateDigest) });
+        const templateRoot = await this.#rootOf(templateDigest);
+        return this.#withStart(await instances.restore({ ...params, templateRoot }));
       },
       snapshots: () => this.#snapshots.list(),
       removeSnapshot: async ({ snapshotId }) => {

@@ -152,6 +152,8 @@ export interface TemplateInfo {
   readonly ready: boolean;
   readonly bytes: number;
   readonly builtAt?: string;
+  /** Memory of a sandbox that asks for none, where it is not the usual. */
+  readonly memoryMib?: number;
 }
 
 export interface BuildProgress {
