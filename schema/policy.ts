@@ -12,7 +12,8 @@ const Ports = Type.Array(Type.Integer({ minimum: 1, maximum: 65_535 }), {
 const Host = Type.String({
   minLength: 1,
   maxLength: 255,
-  description: 'Host name, or `*.example.com` for every name below (not for example.com itself)',
+  description:
+    'Host name, or `*.example.com` for every name below (not for example.com itself); `*` is every name, for administrators',
 });
 const Methods = Type.Array(Type.String({ pattern: '^[A-Z]{1,16}$' }), { minItems: 1, maxItems: 16 });
 const Paths = Type.Array(Type.String({ pattern: '^/[\\x21-\\x7e]*$', maxLength: 1024 }), {
@@ -96,6 +97,13 @@ export const EgressPolicy = Type.Object(
     allow: Type.Optional(Type.Array(Type.Union([AllowHost, AllowCidr, AllowPreset]), { maxItems: 256 })),
     deny: Type.Optional(Type.Array(Type.Union([DenyHost, DenyCidr]), { maxItems: 256 })),
     budgets: Type.Optional(Budgets),
+    note: Type.Optional(
+      Type.String({
+        maxLength: 400,
+        pattern: '^[\\x20-\\x7e]*$',
+        description: 'Said with every denial: whom to ask, where to read',
+      }),
+    ),
   },
   closed,
 );

@@ -196,6 +196,7 @@ async function runServer(config: ServeConfig): Promise<void> {
   const core = createCore({ store, node, clock: systemClock, log, tokenSecret: secret, proxy, presets });
   const e2b = await createE2bProtocol(core, {
     log,
+    internet: config.e2bInternet ?? 'packages',
     publicPorts: (config.e2bPreviews ?? (isLoopback(config.host) ? 'public' : 'private')) === 'public',
   });
   const gateway = await createGateway(core, {

@@ -35,6 +35,8 @@ export interface ServeConfig {
   readonly gvisorPlatform?: 'systrap' | 'ptrace';
   /** Who may visit the ports of E2B's sandboxes without a token; `public` on loopback, else `private`, by default. */
   readonly e2bPreviews?: 'public' | 'private';
+  /** What E2B's sandboxes get that ask for the internet, as all do unless told otherwise; `packages` by default. */
+  readonly e2bInternet?: 'packages' | 'open' | 'closed';
   /** Files with a certificate and its key: TLS on the same port. */
   readonly tls?: { readonly certFile: string; readonly keyFile: string };
 }

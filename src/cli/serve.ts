@@ -11,9 +11,16 @@ interface ServeFlags {
   pool: PoolSetting[];
   gvisorPlatform?: 'systrap' | 'ptrace';
   e2bPreviews?: 'public' | 'private';
+  e2bInternet: 'packages' | 'open' | 'closed';
   tlsCert?: string;
   tlsKey?: string;
 }
+
+const internetWords = {
+  packages: 'the package indexes alone (--e2b-internet open gives all of it)',
+  open: 'the internet (--e2b-internet packages gives the package indexes alone)',
+  closed: 'nothing',
+} as const;
 
 /** Adds the verb. Under `--json` one line `{"url", "keyFile"}` on stdout says that the API answers. */
 export function serveCommand(program: Command): void {
@@ -41,6 +48,14 @@ export function serveCommand(program: Command): void {
         'who may visit ports of sandboxes by {port}-{id}.<domain>; public on loopback, else private',
       ).choices(['public', 'private']),
     )
+    .addOption(
+      new Option(
+        '--e2b-internet <ceiling>',
+        'what sandboxes of E2B clients get that ask for the internet, as all do unless told otherwise',
+      )
+        .choices(['packages', 'open', 'closed'])
+        .default('packages'),
+    )
     .option('--gvisor-platform <name>', 'systrap or ptrace; the best that works here by default')
     .action(async (flags: ServeFlags) => {
       const { tlsCert, tlsKey } = flags;
@@ -52,6 +67,7 @@ export function serveCommand(program: Command): void {
         port: Number(flags.port),
         dataDir: flags.dataDir,
         pools: flags.pool,
+        e2bInternet: flags.e2bInternet,
         ...(flags.e2bPreviews === undefined ? {} : { e2bPreviews: flags.e2bPreviews }),
         ...(tlsCert === undefined || tlsKey === undefined
           ? {}
@@ -61,7 +77,9 @@ export function serveCommand(program: Command): void {
       const json = program.opts<{ json?: boolean }>().json === true;
       const { url, keyFile } = serving;
       process.stdout.write(
-        json ? `${JSON.stringify({ url, keyFile })}\n` : `Casemate answers on ${url}\nkey: ${keyFile}\n`,
+        json
+          ? `${JSON.stringify({ url, keyFile })}\n`
+          : `Casemate answers on ${url}\nkey: ${keyFile}\nE2B clients that ask for the internet get: ${internetWords[flags.e2bInternet]}\n`,
       );
       await new Promise<void>((resolve) => {
         process.once('SIGTERM', resolve);

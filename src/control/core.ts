@@ -257,6 +257,11 @@ export class Core {
     }
   }
 
+  /** What the server's own package clients use; a policy names them as presets. */
+  presets(): Promise<Presets> {
+    return this.#options.presets;
+  }
+
   runtimes(): Promise<readonly RuntimeInfo[]> {
     return this.#options.node.runtimes();
   }

@@ -14,6 +14,8 @@ export interface CreateRequest {
   readonly timeoutMs?: number;
   readonly idleTimeoutMs?: number;
   readonly onTimeout?: 'kill' | 'pause';
+  /** Whether the pause at its time limit keeps programs (the default) or only files. */
+  readonly pauseKeepsMemory?: boolean;
   readonly autoResume?: boolean;
   readonly env?: Readonly<Record<string, string>>;
   readonly metadata?: Readonly<Record<string, string>>;
@@ -21,6 +23,8 @@ export interface CreateRequest {
   readonly limits?: Partial<SandboxLimits>;
   /** What it may reach; nothing by default. */
   readonly policy?: EgressPolicy;
+  /** The policy is the server's operator's, whoever asks: a gateway made it, never a caller wrote it. */
+  readonly policyIsOperators?: boolean;
   readonly user?: string;
   readonly hostname?: string;
 }
@@ -57,6 +61,7 @@ export function draftRow(
     timeoutMs,
     ...(request.idleTimeoutMs === undefined ? {} : { idleTimeoutMs: request.idleTimeoutMs }),
     onTimeout: request.onTimeout ?? 'kill',
+    ...(request.pauseKeepsMemory === undefined ? {} : { pauseKeepsMemory: request.pauseKeepsMemory }),
     autoResume: request.autoResume ?? false,
     metadata: request.metadata ?? {},
     labels: request.labels ?? {},
@@ -64,7 +69,12 @@ export function draftRow(
     ...(snapshot === undefined ? {} : { snapshotId: snapshot.id }),
     ...(request.policy === undefined
       ? {}
-      : { egress: { policy: request.policy, administrator: principal.scope === 'admin' } }),
+      : {
+          egress: {
+            policy: request.policy,
+            administrator: request.policyIsOperators === true || principal.scope === 'admin',
+          },
+        }),
     user: request.user ?? snapshot?.user ?? 'user',
     hostname: request.hostname ?? 'sandbox',
   };

@@ -242,10 +242,15 @@ export class Sandboxes {
    * What a running sandbox may reach from now on; connections that do not comply are cut before this resolves.
    * @throws CasemateError `invalid_request`, `forbidden`, `policy_unenforceable`
    */
-  async setPolicy(principal: Principal, id: string, policy: EgressPolicy): Promise<SandboxRow> {
+  async setPolicy(
+    principal: Principal,
+    id: string,
+    policy: EgressPolicy,
+    { isOperators = false }: { readonly isOperators?: boolean } = {},
+  ): Promise<SandboxRow> {
     needTenant(principal); // a key of one sandbox may be in the sandbox
     const { store, egress, recorder } = this.#options;
-    const bound = { policy, administrator: principal.scope === 'admin' };
+    const bound = { policy, administrator: isOperators || principal.scope === 'admin' };
     await egress.check(bound);
     const { live, done } = await this.use(principal, id);
     try {
@@ -310,7 +315,9 @@ export class Sandboxes {
     const row = this.#options.store.sandboxes.find(id);
     if (row === undefined) return;
     try {
-      if (row.onTimeout === 'pause') return void (await this.#pauses.pause(id, { keepMemory: true }));
+      if (row.onTimeout === 'pause') {
+        return void (await this.#pauses.pause(id, { keepMemory: row.pauseKeepsMemory ?? true }));
+      }
     } catch (error) {
       this.#options.log.warn('not_paused', { id, reason: String(error) });
     }

@@ -4,7 +4,7 @@ import { newId } from '../base/ids.ts';
 import { limits as bounds } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import type { SandboxNode } from '../node/types.ts';
-import type { Page, PageRequest, SandboxRow, SnapshotRow, Store } from '../store/types.ts';
+import type { Page, PageRequest, SandboxRow, SnapshotFilter, SnapshotRow, Store } from '../store/types.ts';
 import { needTenant, type Principal, snapshotFor } from './access.ts';
 import type { Clock } from './clock.ts';
 import type { Recorder } from './recorder.ts';
@@ -12,6 +12,8 @@ import type { Sandboxes } from './sandboxes.ts';
 
 export interface SnapshotRequest {
   readonly name?: string;
+  /** Takes the name from the snapshot that has it, which is removed; refused by default. */
+  readonly replace?: boolean;
   readonly labels?: Readonly<Record<string, string>>;
   /** Deleted after this long; never by default. */
   readonly retentionMs?: number;
@@ -64,9 +66,9 @@ export class Snapshots {
   async take(principal: Principal, sandboxId: string, request: SnapshotRequest): Promise<SnapshotRow> {
     needTenant(principal);
     const { store, clock, recorder } = this.#options;
-    const { name, labels = {}, retentionMs } = request;
+    const { name, labels = {}, retentionMs, replace = false } = request;
     const { tenantId } = principal;
-    if (name !== undefined && store.snapshots.findByName(tenantId, name) !== undefined) {
+    if (name !== undefined && !replace && store.snapshots.findByName(tenantId, name) !== undefined) {
       throw new CasemateError('conflict', `There is a snapshot named ${name} already.`);
     }
     const id = newId();
@@ -89,7 +91,10 @@ export class Snapshots {
       user,
       bytes,
     };
+    const replaced = name === undefined ? undefined : store.snapshots.findByName(tenantId, name);
+    if (replaced !== undefined) store.snapshots.remove(replaced.id);
     store.snapshots.insert(row);
+    if (replaced !== undefined) await this.#options.node.removeSnapshot(replaced.id);
     recorder.did(principal, 'snapshot.create', sandboxId, { snapshotId: id, name, bytes });
     return row;
   }
@@ -111,9 +116,13 @@ export class Snapshots {
     return snapshotFor(this.#options.store, principal, idOrName);
   }
 
-  list(principal: Principal, page: PageRequest): Page<SnapshotRow> {
+  list(
+    principal: Principal,
+    page: PageRequest,
+    filter: Omit<SnapshotFilter, 'tenantId'> = {},
+  ): Page<SnapshotRow> {
     needTenant(principal);
-    return this.#options.store.snapshots.list(principal.tenantId, page);
+    return this.#options.store.snapshots.list({ ...filter, tenantId: principal.tenantId }, page);
   }
 
   /** Sandboxes that were started from it go on; its files go with the last of them. */

@@ -188,6 +188,7 @@ export class SandboxEgress {
     const known = this.#recent.get(key);
     const event: DenialEvent = {
       ...denial,
+      hint: [denial.hint, ...this.policy.levels.flatMap(({ note }) => note ?? [])].join(' '),
       host: printable(denial.host),
       kind: 'denied',
       sandboxId: this.id,

@@ -48,7 +48,15 @@ export function parseHostPattern(text: string): HostPattern {
   return { name, wildcard };
 }
 
+/** Every name; never read out of a pattern by itself, so that nobody writes it by accident. */
+export const anyHost: HostPattern = { name: '', wildcard: true };
+
+export function isAnyHost({ name }: HostPattern): boolean {
+  return name === '';
+}
+
 export function hostMatches(pattern: HostPattern, host: string): boolean {
+  if (isAnyHost(pattern)) return true;
   return pattern.wildcard ? host.endsWith(`.${pattern.name}`) : host === pattern.name;
 }
 

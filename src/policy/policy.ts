@@ -13,7 +13,7 @@ import {
 import { CasemateError } from '../base/errors.ts';
 import { type Cidr, parseCidr } from './address.ts';
 import { builtinDenial, neverOpens } from './builtin.ts';
-import { type HostPattern, parseHostPattern, printable } from './host.ts';
+import { anyHost, type HostPattern, isAnyHost, parseHostPattern, printable } from './host.ts';
 
 export type Protocol = 'tls' | 'http' | 'tcp';
 
@@ -45,6 +45,8 @@ export interface Level {
   readonly allow: readonly Rule[];
   readonly deny: readonly Rule[];
   readonly budgets: Budgets;
+  /** Said with every denial. */
+  readonly note?: string;
 }
 
 /** A flow passes where every level allows it. No level at all allows nothing. */
@@ -92,6 +94,7 @@ export function parseLevel(written: unknown, options: ParseOptions): Level {
     ),
     deny: (written.deny ?? []).map((rule, index) => place(`deny[${index}]`, () => denyRule(rule))),
     budgets: written.budgets ?? {},
+    ...(written.note === undefined ? {} : { note: written.note }),
   };
 }
 
@@ -111,6 +114,9 @@ function allowRules(rule: AllowHost | AllowCidr | AllowPreset, options: ParseOpt
   if ('preset' in rule) return presetRules(rule.preset as PresetName, options.presets);
   const checked = 'cidr' in rule ? cidrRule(rule) : hostRule(rule);
   if (options.administrator) return [checked];
+  if (checked.host !== undefined && isAnyHost(checked.host)) {
+    throw new CasemateError('forbidden', 'only an administrator opens every name.');
+  }
   if (checked.allowPrivate) {
     throw new CasemateError('forbidden', 'only an administrator opens private addresses.');
   }
@@ -125,7 +131,7 @@ function allowRules(rule: AllowHost | AllowCidr | AllowPreset, options: ParseOpt
 }
 
 function hostRule(rule: AllowHost): Rule {
-  const host = parseHostPattern(rule.host);
+  const host = rule.host === '*' ? anyHost : parseHostPattern(rule.host);
   const ports = checkedPorts(rule.ports ?? [443, 80]);
   const made = {
     ...common(rule),

@@ -37,11 +37,12 @@ export function sandboxStore(database: DatabaseSync): SandboxStore {
     },
     list: (filter, page) => {
       const { where, values } = conditions(filter);
+      const [direction, later] = page.order === 'oldest first' ? ['ASC', '>'] : ['DESC', '<'];
       if (page.cursor !== undefined) {
-        where.push('(created_at, id) < (?, ?)');
+        where.push(`(created_at, id) ${later} (?, ?)`);
         values.push(...decodeCursor(page.cursor, 2));
       }
-      const sql = `SELECT record FROM sandboxes WHERE ${where.join(' AND ')} ORDER BY created_at DESC, id DESC LIMIT ?`;
+      const sql = `SELECT record FROM sandboxes WHERE ${where.join(' AND ')} ORDER BY created_at ${direction}, id ${direction} LIMIT ?`;
       const rows = database
         .prepare(sql)
         .all(...values, page.limit + 1)
@@ -70,6 +71,14 @@ function conditions(filter: SandboxFilter): { where: string[]; values: (string |
   if (filter.id !== undefined) {
     where.push('id = ?');
     values.push(filter.id);
+  }
+  if (filter.template !== undefined) {
+    where.push(`json_extract(record, '$.template') = ?`);
+    values.push(filter.template);
+  }
+  if (filter.createdAfter !== undefined) {
+    where.push('created_at > ?');
+    values.push(filter.createdAfter);
   }
   for (const field of ['metadata', 'labels'] as const) {
     for (const [name, value] of Object.entries(filter[field] ?? {})) {

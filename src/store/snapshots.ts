@@ -24,9 +24,17 @@ export function snapshotStore(database: DatabaseSync): SnapshotStore {
       ),
     find: (id) => rowOf(byId.get(id)),
     findByName: (tenantId, name) => rowOf(byName.get(tenantId, name)),
-    list: (tenantId, page) => {
+    list: ({ tenantId, sandboxId, idOrName }, page) => {
       const where = ['tenant_id = ?'];
       const values: (string | number)[] = [tenantId];
+      if (sandboxId !== undefined) {
+        where.push(`json_extract(record, '$.sandboxId') = ?`);
+        values.push(sandboxId);
+      }
+      if (idOrName !== undefined) {
+        where.push('(id = ? OR name = ?)');
+        values.push(idOrName, idOrName);
+      }
       if (page.cursor !== undefined) {
         where.push('(created_at, id) < (?, ?)');
         values.push(...decodeCursor(page.cursor, 2));

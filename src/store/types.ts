@@ -43,6 +43,8 @@ export interface SandboxRow {
   readonly timeoutMs: number;
   /** What the time limit and idleness do. */
   readonly onTimeout: 'kill' | 'pause';
+  /** Whether that pause keeps programs, or only files. */
+  readonly pauseKeepsMemory?: boolean;
   /** Whether a call to a paused sandbox resumes it. */
   readonly autoResume: boolean;
   /** What it may reach; nothing without. An administrator's may open private addresses. */
@@ -87,7 +89,7 @@ export interface SnapshotStore {
   insert(row: SnapshotRow): void;
   find(id: string): SnapshotRow | undefined;
   findByName(tenantId: string, name: string): SnapshotRow | undefined;
-  list(tenantId: string, page: PageRequest): Page<SnapshotRow>;
+  list(filter: SnapshotFilter, page: PageRequest): Page<SnapshotRow>;
   /** Those whose time was over at `before`. */
   expired(before: string): readonly SnapshotRow[];
   /** Ids of all tenants'. */
@@ -95,8 +97,18 @@ export interface SnapshotStore {
   remove(id: string): void;
 }
 
+export interface SnapshotFilter {
+  readonly tenantId: string;
+  /** Only those that were taken of this sandbox. */
+  readonly sandboxId?: string;
+  readonly idOrName?: string;
+}
+
 export interface SandboxFilter {
   readonly tenantId: string;
+  readonly template?: string;
+  /** Only those created later than this. */
+  readonly createdAfter?: string;
   readonly states?: readonly SandboxState[];
   readonly id?: string;
   readonly metadata?: Readonly<Record<string, string>>;
@@ -111,6 +123,8 @@ export interface Page<Item> {
 export interface PageRequest {
   readonly limit: number;
   readonly cursor?: string;
+  /** The newest first by default; only of sandboxes. */
+  readonly order?: 'oldest first';
 }
 
 export interface AuditRow {

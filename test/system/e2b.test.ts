@@ -101,11 +101,12 @@ function testSdk(sdk: Sdk): void {
 
     it('says what it does not have instead of pretending', async () => {
       if (isNewest) {
-        await assert.rejects(sandbox.pause(), unsupported);
-        await assert.rejects(sandbox.createSnapshot(), unsupported);
         await assert.rejects(sandbox.files.write('x', 'x', { metadata: { a: 'b' } }), unsupported);
       }
-      await assert.rejects(Sandbox.create({ ...options, network: { allowOut: ['1.1.1.1'] } }), unsupported);
+      await assert.rejects(
+        Sandbox.create({ ...options, network: { egressProxy: { address: 'a.test:1080' } } }),
+        unsupported,
+      );
       await assert.rejects(Sandbox.create('no-such-template', options), /404: .*no-such-template/);
     });
   });

@@ -25,14 +25,6 @@ async function listTemplates({ core }: Call): Promise<unknown> {
 }
 
 const missing: readonly [feature: string, method: Route['method'], path: string][] = [
-  ['pausing a sandbox', 'POST', '/sandboxes/:id/pause'],
-  ['snapshots', 'POST', '/sandboxes/:id/snapshots'],
-  ['snapshots', 'GET', '/snapshots'],
-  ['snapshots', 'DELETE', '/templates/:id'],
-  ['forking a sandbox', 'POST', '/sandboxes/:id/fork'],
-  ['changing the network of a sandbox', 'PUT', '/sandboxes/:id/network'],
-  ['logs of a sandbox', 'GET', '/sandboxes/:id/logs'],
-  ['logs of a sandbox', 'GET', '/v2/sandboxes/:id/logs'],
   ['building templates', 'POST', '/v3/templates'],
   ['building templates', 'POST', '/v2/templates'],
   ['building templates', 'POST', '/templates'],

@@ -38,7 +38,8 @@ export function closedPortRefusal(sandboxId: string, port: number): Refusal {
 
 /** Whether an error says that nothing of the sandbox answers any more. */
 export function isGone(error: unknown): boolean {
-  const codes = ['not_found', 'sandbox_ended', 'node_unavailable', 'guest_protocol'];
+  // A conflict is a paused sandbox that traffic does not wake: E2B's proxy knows none of those.
+  const codes = ['not_found', 'sandbox_ended', 'node_unavailable', 'guest_protocol', 'conflict'];
   return error instanceof CasemateError && codes.includes(error.code);
 }
 

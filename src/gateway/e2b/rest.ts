@@ -10,12 +10,17 @@ import { domainOf } from './address.ts';
 import { apiKeyOf } from './auth.ts';
 import { bodyOf } from './errors.ts';
 import { hostRoutes } from './hostRoutes.ts';
+import { pauseRoutes } from './pauseRoutes.ts';
 import type { PortOptions } from './portProxy.ts';
+import type { InternetCeiling } from './network.ts';
 import type { Route } from './route.ts';
 import { sandboxRoutes } from './sandboxRoutes.ts';
+import { snapshotRoutes } from './snapshotRoutes.ts';
 
 export interface RestOptions extends PortOptions {
   readonly log: Log;
+  /** What a sandbox gets that asks for the internet. */
+  readonly internet: InternetCeiling;
 }
 
 export async function createRest(core: Core, options: RestOptions): Promise<FastifyInstance> {
@@ -50,7 +55,8 @@ export async function createRest(core: Core, options: RestOptions): Promise<Fast
   fastify.setNotFoundHandler((_request, reply) =>
     answer(new CasemateError('not_found', 'There is no such route.'), reply),
   );
-  for (const route of [...sandboxRoutes, ...hostRoutes]) addRoute(fastify, core, options, route);
+  for (const route of [...sandboxRoutes, ...pauseRoutes, ...snapshotRoutes, ...hostRoutes])
+    addRoute(fastify, core, options, route);
   await fastify.ready();
   // What is loaded late is loaded now, while the program's files can be read.
   await fastify.inject({ method: 'POST', url: '/v2/sandboxes', payload: {} });
@@ -88,8 +94,9 @@ function addRoute(fastify: FastifyInstance, core: Core, options: RestOptions, ro
         reply,
         domain: domainOf(request.raw),
         publicPorts: options.publicPorts,
+        internet: options.internet,
       });
-      reply.code(route.status);
+      if (reply.statusCode === 200) reply.code(route.status); // unless the handler knew better
       return result === undefined ? reply.send() : result;
     },
   });

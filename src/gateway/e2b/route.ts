@@ -3,6 +3,7 @@ import type { TSchema } from '@sinclair/typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../control/access.ts';
 import type { Core } from '../../control/core.ts';
+import type { InternetCeiling } from './network.ts';
 
 export interface Call {
   readonly core: Core;
@@ -17,6 +18,8 @@ export interface Call {
   readonly domain: string;
   /** Whether ports of sandboxes take visitors without a token. */
   readonly publicPorts: boolean;
+  /** What a sandbox gets that asks for the internet. */
+  readonly internet: InternetCeiling;
 }
 
 export interface Route {

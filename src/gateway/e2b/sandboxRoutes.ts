@@ -2,33 +2,49 @@
 import type { Static } from '@sinclair/typebox';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as rest from '../../../schema/e2b/rest.ts';
+import type { EgressPolicy } from '../../../schema/policy.ts';
 import { CasemateError } from '../../base/errors.ts';
 import { limits } from '../../base/limits.ts';
 import type { SandboxRow, SandboxState } from '../../store/types.ts';
 import { unsupported } from './errors.ts';
+import {
+  access,
+  firstVersionTimeoutMs,
+  runningOf,
+  sandboxOf,
+  sourceOf,
+  templateOf,
+  timeoutMsOf,
+} from './common.ts';
 import { metadataOf } from './metadata.ts';
+import { policyOf, type WrittenNetwork } from './network.ts';
 import type { Call, Route } from './route.ts';
-import { accessView, detailView, labels, listedView } from './views.ts';
+import { detailView, labels, listedView } from './views.ts';
 
 type NewSandbox = Static<typeof rest.NewSandbox>;
 
-/** E2B's own names of templates that are called otherwise here. */
-const templateNames: Readonly<Record<string, string>> = { 'code-interpreter-v1': 'code-interpreter' };
-/** What the first protocol version gives a sandbox of which nobody says how long it shall live. */
-const firstVersionTimeoutMs = 15_000;
 const cpuSampleMs = 200;
-const visible: readonly SandboxState[] = ['running', 'paused'];
-
 async function create(call: Call, timeoutMsDefault: number): Promise<unknown> {
   const body = call.body as NewSandbox;
   refuseWhatIsMissing(body);
-  const { metadata, envVars, network, timeout } = body;
+  const { metadata, envVars, network, timeout, autoPause, autoPauseMemory, autoResume } = body;
+  if (autoResume?.enabled === true && (autoPause !== true || autoPauseMemory === false)) {
+    throw new CasemateError('invalid_request', 'autoResume needs autoPause with its memory kept.');
+  }
   const isPrivate = network?.allowPublicTraffic === false;
   const row = await call.core.sandboxes.create(call.principal, {
-    template: templateOf(body.templateID),
+    ...sourceOf(call, body.templateID),
     timeoutMs: timeout === undefined ? timeoutMsDefault : timeoutMsOf(timeout),
     ...(metadata === undefined ? {} : { metadata }),
     ...(envVars === undefined ? {} : { env: envVars }),
+    onTimeout: autoPause === true ? 'pause' : 'kill',
+    ...(autoPauseMemory === undefined ? {} : { pauseKeepsMemory: autoPauseMemory }),
+    autoResume: autoResume?.enabled ?? false,
+    policy: await policy(call, {
+      ...egressOf(network),
+      allow_internet_access: body.allow_internet_access ?? true,
+    }),
+    policyIsOperators: call.internet === 'open',
     labels: {
       ...(isPrivate ? { [labels.privatePorts]: 'yes' } : {}),
       ...(network?.maskRequestHost === undefined ? {} : { [labels.maskedHost]: network.maskRequestHost }),
@@ -37,29 +53,29 @@ async function create(call: Call, timeoutMsDefault: number): Promise<unknown> {
   return access(call, row);
 }
 
-function templateOf(id: string): string {
-  const name = id.replace(/:default$/, '');
-  return templateNames[name] ?? name;
+function egressOf(network: NewSandbox['network']): WrittenNetwork {
+  const { allowOut = [], denyOut = [], rules = {} } = network ?? {};
+  return { allowOut, denyOut, rules };
 }
 
-/** @throws CasemateError `invalid_request` */
-function timeoutMsOf(seconds: number): number {
-  if (seconds * 1000 <= limits.sandboxTimeoutMsMax) return seconds * 1000;
-  throw new CasemateError(
-    'invalid_request',
-    `Timeout cannot be greater than ${limits.sandboxTimeoutMsMax / 3_600_000} hours.`,
-  );
+async function policy(call: Call, written: WrittenNetwork): Promise<EgressPolicy> {
+  return policyOf(written, call.internet, await call.core.presets());
+}
+
+/** Replaces all rules of before; what no longer complies is cut. */
+async function updateNetwork(call: Call): Promise<void> {
+  const body = call.body as Static<typeof rest.NetworkUpdate>;
+  if ((body.egressProxy ?? null) !== null) throw unsupported('network.egressProxy');
+  const { id } = runningOf(call);
+  const isOperators = call.internet === 'open';
+  await call.core.sandboxes.setPolicy(call.principal, id, await policy(call, body), { isOperators });
 }
 
 /** What Casemate cannot give is refused where it was asked for; what it denies anyway may be denied again. */
-function refuseWhatIsMissing({ network, autoPause, autoResume, iam, mcp, volumeMounts }: NewSandbox): void {
+function refuseWhatIsMissing({ network, iam, mcp, volumeMounts }: NewSandbox): void {
   const missing: [string, boolean][] = [
-    ['network.allowOut', (network?.allowOut ?? []).length > 0],
-    ['network.rules', Object.keys(network?.rules ?? {}).length > 0],
     ['network.egressProxy', (network?.egressProxy ?? null) !== null],
     ['network.httpsPorts', (network?.httpsPorts ?? []).length > 0],
-    ['pausing at the time limit (lifecycle.onTimeout)', autoPause === true],
-    ['lifecycle.autoResume', autoResume?.enabled === true],
     ['iam', (iam ?? null) !== null],
     ['mcp', (mcp ?? null) !== null],
     ['volumeMounts', (volumeMounts ?? []).length > 0],
@@ -68,63 +84,45 @@ function refuseWhatIsMissing({ network, autoPause, autoResume, iam, mcp, volumeM
   if (first !== undefined) throw unsupported(first);
 }
 
-/** How to reach a sandbox, with the tokens that open it. */
-function access({ core, domain, publicPorts }: Call, row: SandboxRow): object {
-  const needsToken = !publicPorts || row.labels[labels.privatePorts] !== undefined;
-  return accessView(row, {
-    domain,
-    envdAccessToken: core.tokens.of('agent', row.id),
-    trafficAccessToken: needsToken ? core.tokens.of('ports', row.id) : undefined,
-  });
-}
-
-/** A sandbox that can be asked something; what has ended does not exist for E2B's clients. */
-function sandboxOf({ core, principal, id }: Call): SandboxRow {
-  const row = core.sandboxes.get(principal, id);
-  if (visible.includes(row.state)) return row;
-  throw new CasemateError('not_found', `The sandbox ${id} was not found.`);
-}
-
-/** Never shortens the life of a sandbox. */
-function extend(call: Call, timeoutMs: number): SandboxRow {
-  const row = sandboxOf(call);
-  // Here is the place where a paused sandbox will be resumed.
-  if (row.state === 'paused') throw unsupported('resuming a paused sandbox');
-  if (Date.now() + timeoutMs <= Date.parse(row.endsAt)) return row;
-  return call.core.sandboxes.setTimeout(call.principal, call.id, timeoutMs);
-}
-
-async function connect(call: Call): Promise<unknown> {
-  const { timeout, memory } = (call.body ?? {}) as Static<typeof rest.Connect>;
-  if (memory === false) throw unsupported('rebooting a sandbox (onResume)');
-  const timeoutMs = timeout === undefined ? limits.sandboxTimeoutMsDefault : timeoutMsOf(timeout);
-  return access(call, extend(call, timeoutMs));
-}
-
 async function list(call: Call): Promise<unknown> {
   const query = call.query as Static<typeof rest.ListQuery>;
-  if (query.order === 'asc') throw unsupported('listing the oldest first (order)');
+  const { template, startedAfter, nextToken } = query;
   const page = call.core.sandboxes.list(
     call.principal,
-    { states: statesOf(query.state), metadata: metadataOf(query.metadata) },
+    {
+      states: statesOf(query.state),
+      metadata: metadataOf(query.metadata),
+      ...(template === undefined ? {} : { template: templateOf(template) }),
+      ...(startedAfter === undefined ? {} : { createdAfter: timeOf(startedAfter) }),
+    },
     {
       limit: query.limit ?? limits.pageItemsMax,
-      ...(query.nextToken === undefined ? {} : { cursor: query.nextToken }),
+      ...(nextToken === undefined ? {} : { cursor: nextToken }),
+      ...(query.order === 'asc' ? { order: 'oldest first' } : {}),
     },
   );
   if (page.nextCursor !== undefined) call.reply.header('x-next-token', page.nextCursor);
-  const { template, startedAfter } = query;
-  return page.items
-    .filter((row) => template === undefined || row.template === templateOf(template))
-    .filter((row) => startedAfter === undefined || Date.parse(row.createdAt) > Date.parse(startedAfter))
-    .map(listedView);
+  return page.items.map(listedView);
 }
 
+/** @throws CasemateError `invalid_request` */
+function timeOf(text: string): string {
+  const time = new Date(text);
+  if (!Number.isNaN(time.getTime())) return time.toISOString();
+  throw new CasemateError('invalid_request', 'startedAfter is no time.');
+}
+
+/** E2B knows two states; what changes from one to the other counts as where it comes from. */
+const statesByName: Readonly<Record<string, readonly SandboxState[]>> = {
+  running: ['running', 'pausing'],
+  paused: ['paused', 'resuming'],
+};
+
 function statesOf(names: readonly string[] | undefined): SandboxState[] {
-  return (names ?? visible)
+  return (names ?? Object.keys(statesByName))
     .flatMap((name) => name.split(','))
-    .map((name) => {
-      const found = visible.find((state) => state === name);
+    .flatMap((name) => {
+      const found = statesByName[name];
       if (found === undefined) throw new CasemateError('invalid_request', `There is no state "${name}".`);
       return found;
     });
@@ -133,14 +131,14 @@ function statesOf(names: readonly string[] | undefined): SandboxState[] {
 /** The first version of the list knows no pages. */
 async function listAll(call: Call): Promise<unknown> {
   const { metadata } = call.query as Static<typeof rest.ListQuery>;
+  const filter = { states: statesOf(['running']), metadata: metadataOf(metadata) };
   const rows: SandboxRow[] = [];
   let cursor: string | undefined;
   do {
-    const page = call.core.sandboxes.list(
-      call.principal,
-      { states: ['running'], metadata: metadataOf(metadata) },
-      { limit: limits.pageItemsMax, ...(cursor === undefined ? {} : { cursor }) },
-    );
+    const page = call.core.sandboxes.list(call.principal, filter, {
+      limit: limits.pageItemsMax,
+      ...(cursor === undefined ? {} : { cursor }),
+    });
     rows.push(...page.items);
     cursor = page.nextCursor;
   } while (cursor !== undefined);
@@ -150,6 +148,7 @@ async function listAll(call: Call): Promise<unknown> {
 /** One sample, of now: processor use needs two looks. */
 async function metrics(call: Call): Promise<unknown> {
   const row = sandboxOf(call);
+  if (row.state !== 'running') return []; // nothing of it uses anything
   const before = await call.core.metrics(call.principal, row.id);
   await sleep(cpuSampleMs);
   const now = await call.core.metrics(call.principal, row.id);
@@ -206,21 +205,15 @@ export const sandboxRoutes: readonly Route[] = [
     status: 204,
     handle: async (call) => {
       const { timeout } = call.body as Static<typeof rest.Timeout>;
-      call.core.sandboxes.setTimeout(call.principal, sandboxOf(call).id, timeoutMsOf(timeout));
+      call.core.sandboxes.setTimeout(call.principal, runningOf(call).id, timeoutMsOf(timeout));
     },
   },
   {
-    method: 'POST',
-    path: '/sandboxes/:id/refreshes',
-    body: rest.Refresh,
+    method: 'PUT',
+    path: '/sandboxes/:id/network',
+    body: rest.NetworkUpdate,
     status: 204,
-    handle: async (call) => {
-      const { duration } = call.body as Static<typeof rest.Refresh>;
-      extend(call, timeoutMsOf(duration ?? firstVersionTimeoutMs / 1000));
-    },
+    handle: updateNetwork,
   },
-  { method: 'POST', path: '/v2/sandboxes/:id/connect', body: rest.Connect, status: 200, handle: connect },
-  { method: 'POST', path: '/sandboxes/:id/connect', body: rest.Connect, status: 200, handle: connect },
-  { method: 'POST', path: '/sandboxes/:id/resume', body: rest.Connect, status: 201, handle: connect },
   { method: 'GET', path: '/sandboxes/:id/metrics', status: 200, handle: metrics },
 ];

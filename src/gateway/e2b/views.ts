@@ -10,6 +10,7 @@ import {
 } from '../../../schema/e2b/process_pb.js';
 import type { ExitInfo, FileEntry, GuestExec, OutputChunk } from '../../guest/types.ts';
 import type { SandboxRow } from '../../store/types.ts';
+import { isOpen, networkView } from './network.ts';
 
 /** The version of E2B's agent whose behaviour this gateway has: clients ask for features by it. */
 export const agentVersion = '0.6.4';
@@ -42,7 +43,7 @@ export function listedView(row: SandboxRow): object {
     alias: row.template,
     startedAt: row.startedAt ?? row.createdAt,
     endAt: row.endsAt,
-    state: row.state === 'paused' ? 'paused' : 'running',
+    state: row.state === 'paused' || row.state === 'resuming' ? 'paused' : 'running',
     cpuCount: Math.max(1, Math.ceil(row.limits.cpus)),
     memoryMB: row.limits.memoryMib,
     diskSizeMB: row.limits.diskMib,
@@ -56,9 +57,10 @@ export function detailView(row: SandboxRow, domain: string): object {
   return {
     ...listedView(row),
     domain,
-    allowInternetAccess: false, // no sandbox has the internet yet, whatever was asked for
-    lifecycle: { onTimeout: 'kill', autoResume: false },
+    allowInternetAccess: isOpen(row.egress?.policy), // what is so, whatever was asked for
+    lifecycle: { onTimeout: row.onTimeout, autoResume: row.autoResume },
     network: {
+      ...networkView(row.egress?.policy),
       allowPublicTraffic: row.labels[labels.privatePorts] === undefined,
       ...(maskRequestHost === undefined ? {} : { maskRequestHost }),
     },

@@ -57,6 +57,26 @@ def lifecycle(sandbox):
 
 
 @check
+def pauses(sandbox):
+    made = Sandbox.create(timeout=60) if NEW else Sandbox.beta_create(timeout=60, auto_pause=True)
+    made.files.write("kept", "words")
+    made.pause() if NEW else made.beta_pause()
+    assert Sandbox.connect(made.sandbox_id, timeout=60).files.read("kept") == "words"
+    if NEW:
+        taken = made.create_snapshot(name="from-python")
+        assert [one.snapshot_id for one in Sandbox.list_snapshots(name="from-python").next_items()] == [taken.snapshot_id]
+        with Sandbox.create(taken.snapshot_id) as child:
+            assert child.files.read("kept") == "words"
+        assert Sandbox.delete_snapshot(taken.snapshot_id) is True
+        [fork] = made.fork()
+        assert fork.files.read("kept") == "words" and fork.kill()
+        waking = Sandbox.create(timeout=60, lifecycle={"on_timeout": "pause", "auto_resume": True})
+        waking.pause()
+        assert waking.commands.run("echo awake").stdout == "awake\n" and waking.kill()
+    assert made.kill()
+
+
+@check
 def commands(sandbox):
     heard = []
     result = sandbox.commands.run("echo out; echo err >&2", on_stdout=heard.append)
@@ -148,8 +168,6 @@ def errors(sandbox):
     wrong = "e2b_" + "0" * 40
     raises(AuthenticationException, lambda: Sandbox.create(api_key=wrong))
     raises(NotFoundException, lambda: Sandbox.connect("nothing"))
-    pause = sandbox.pause if NEW else sandbox.beta_pause
-    raises(SandboxException, pause, "Casemate does not support")
     raises(SandboxException, lambda: Sandbox.create(template="no-such-template"), "no-such-template")
     metrics = sandbox.get_metrics()
     assert metrics and metrics[0].mem_used > 0
