@@ -9,6 +9,7 @@ import type {
   Inspection,
   RuntimeDriver,
   SandboxLimits,
+  StageOptions,
 } from '../runtime/driver.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 import type { RootInstance } from './protocol.ts';
@@ -120,7 +121,9 @@ export class Instances {
     if (driver === undefined)
       throw new CasemateError('runtime_unavailable', 'No runtime here builds templates.');
     const origin = { runtime: driver.name, template: 'build', templateDigest: '', limits, templateRoot };
-    return this.#start(origin, { id: newId() }, (_, create) => driver.create({ ...create, layer }), true);
+    return this.#start(origin, { id: newId() }, (_, create) => driver.create({ ...create, layer }), {
+      layer: true,
+    });
   }
 
   /** Ends one that was started with `createForLayer`; the disk image that holds what it changed. */
@@ -135,27 +138,27 @@ export class Instances {
     const { snapshotId, id, templateRoot } = options;
     const { directory, ...origin } = await this.#options.snapshots.open(snapshotId);
     const more = { snapshotId, ...(id === undefined ? {} : { id }) };
-    return this.#start({ ...origin, templateRoot }, more, (driver, create) =>
-      driver.restore(create, directory),
-    );
+    const begin = (driver: RuntimeDriver, create: CreateOptions): Promise<AgentStreamAddress> =>
+      driver.restore(create, directory);
+    return this.#start({ ...origin, templateRoot }, more, begin, { snapshot: directory });
   }
 
   async #start(
     options: StartOptions,
     more: { readonly id?: string; readonly snapshotId?: string },
     begin: (driver: RuntimeDriver, create: CreateOptions) => Promise<AgentStreamAddress>,
-    layer = false,
+    hints: Pick<StageOptions, 'snapshot' | 'layer'> = {},
   ): Promise<RootInstance> {
     const { runtime, template, templateDigest, templateRoot, limits } = options;
     const driver = this.#driver(runtime);
-    if (!layer) await driver.prepare(templateRoot);
+    if (hints.layer !== true) await driver.prepare(templateRoot);
     await this.#startTurn();
     let id = more.id;
     try {
       const ahead = id === undefined ? this.#takeSlot(runtime, limits) : undefined;
       const slot =
         ahead ??
-        (await this.#stage(runtime, limits, { templateRoot, layer, ...(id === undefined ? {} : { id }) }));
+        (await this.#stage(runtime, limits, { ...hints, templateRoot, ...(id === undefined ? {} : { id }) }));
       id = slot.id;
       const entry: JournalEntry = {
         ...slot,
@@ -270,11 +273,7 @@ export class Instances {
   async #stage(
     runtime: string,
     limits: SandboxLimits,
-    {
-      id = newId(),
-      templateRoot,
-      layer = false,
-    }: { readonly id?: string; readonly templateRoot?: string; readonly layer?: boolean } = {},
+    { id = newId(), ...hints }: { readonly id?: string } & Omit<StageOptions, 'id' | 'limits'> = {},
   ): Promise<JournalEntry> {
     const { journal, networks } = this.#options;
     const entry: JournalEntry = {
@@ -289,12 +288,7 @@ export class Instances {
     try {
       await Promise.all([
         networks.create(entry.id, entry.networkIndex),
-        this.#driver(runtime).stage({
-          id: entry.id,
-          limits,
-          layer,
-          ...(templateRoot === undefined ? {} : { templateRoot }),
-        }),
+        this.#driver(runtime).stage({ ...hints, id: entry.id, limits }),
       ]);
       return entry;
     } catch (error) {

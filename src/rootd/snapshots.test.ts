@@ -1,9 +1,18 @@
 /** The seal of snapshots: whatever is changed in them while nobody looks is refused, and said. */
 import assert from 'node:assert/strict';
-import { appendFileSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { afterEach, beforeEach, it } from 'node:test';
 import { CasemateError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
@@ -93,4 +102,17 @@ it('takes no path for an id', async () => {
       (error) => error instanceof CasemateError && error.code === 'invalid_request',
     );
   }
+});
+
+it('makes what it seals read-only, but for files that have a name elsewhere: they are not its own alone', async () => {
+  const snapshots = new Snapshots(folder);
+  const directory = await snapshots.begin(newId());
+  const shared = join(folder, 'shared');
+  writeFileSync(shared, 'a layer of a running machine', { mode: 0o600 });
+  linkSync(shared, join(directory, 'layer'));
+  writeFileSync(join(directory, 'own'), 'state', { mode: 0o600 });
+  const id = basename(dirname(directory)).replace('.partial', '');
+  await snapshots.seal(id, origin, false);
+  assert.equal(statSync(shared).mode & 0o777, 0o600);
+  assert.equal(statSync(join(folder, id, 'content', 'own')).mode & 0o777, 0o444);
 });

@@ -67,6 +67,7 @@ export class Snapshots {
     const partial = `${this.#path(id)}.partial`;
     const content = contentOf(partial);
     if (!transient) {
+      await makeReadOnly(content);
       const manifest: Manifest = { version: 1, id, ...origin, files: await hashFiles(content) };
       const text = JSON.stringify(manifest);
       await writeFile(join(partial, manifestFile), text, { mode: 0o400 });
@@ -148,12 +149,17 @@ async function filesBelow(directory: string): Promise<string[]> {
   return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
 }
 
+/** A file that has another name too is shared with a running machine, whose driver has made it so already. */
+async function makeReadOnly(directory: string): Promise<void> {
+  for (const path of await filesBelow(directory))
+    if ((await stat(path)).nlink === 1) await chmod(path, 0o444);
+}
+
 async function hashFiles(directory: string): Promise<Record<string, { bytes: number; sha256: string }>> {
   const files: Record<string, { bytes: number; sha256: string }> = {};
   for (const path of (await filesBelow(directory)).sort()) {
     const hash = createHash('sha256');
     await pipeline(createReadStream(path, { highWaterMark: 1024 * 1024 }), hash);
-    await chmod(path, 0o444);
     files[relative(directory, path)] = { bytes: (await stat(path)).size, sha256: hash.digest('hex') };
   }
   return files;

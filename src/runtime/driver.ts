@@ -85,6 +85,8 @@ export interface StageOptions {
   readonly limits: SandboxLimits;
   /** The template that it will be started from, where that is known: a hint, which saves a driver time. */
   readonly templateRoot?: string;
+  /** The folder that it will be restored from, where that is known: a hint as well, given with `templateRoot`. */
+  readonly snapshot?: string;
   /** It will make a layer: its disk holds files. */
   readonly layer?: boolean;
 }

@@ -98,7 +98,7 @@ export function snapshotSuite(runtime: string): void {
     it('pauses at its time limit and is resumed by the next call, where it was created so', async () => {
       await using sbx = await create({ runtime, timeoutMs: 3000, onTimeout: 'pause', autoResume: true });
       await sbx.files.write('kept', 'words');
-      for (let round = 0; round < 100 && (await sbx.info()).state !== 'paused'; round += 1) await sleep(100);
+      for (let round = 0; round < 600 && (await sbx.info()).state !== 'paused'; round += 1) await sleep(100);
       assert.equal((await sbx.info()).state, 'paused');
       assert.equal(await sbx.files.read('kept'), 'words');
       assert.equal((await sbx.info()).state, 'running');

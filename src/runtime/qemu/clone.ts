@@ -94,7 +94,7 @@ export async function wake(
     await Promise.all([network, loaded]);
     machine.release();
   } catch (error) {
-    machine.kill();
+    await machine.kill();
     machine.release();
     throw new Error(`The virtual machine did not start: ${String(error)}`, { cause: error });
   }

@@ -149,6 +149,33 @@ describe('qemu alone', { skip: missing() }, () => {
       );
     }));
 
+  // What waits there may not have come as far as its control groups, which tell what runs: hence the moments.
+  it('starts one QEMU in a folder, also where what waited there was started for another source', () =>
+    withMachines(1, async (made, [id = '']) => {
+      const { driver, streamOwner, templateRoot: root } = made;
+      const source = join(folder, 'source');
+      mkdirSync(source);
+      await driver.snapshot(id, source);
+      for (const momentMs of [0, 4, 6, 8, 15]) {
+        const child = newId();
+        const networkNamespace = await made.makeNetwork(child);
+        try {
+          await driver.stage({ id: child, limits, templateRoot: root });
+          await sleep(momentMs);
+          const common = { templateRoot: root, limits, stagedLimits: limits, hostname: '', streamOwner };
+          await driver.restore({ id: child, networkNamespace, ...common }, source);
+          assert.equal(cgroups.processes(child).length, 1);
+          // Over the control socket in its folder, which has to be its own.
+          const target = join(folder, `target${momentMs}`);
+          mkdirSync(target);
+          await driver.snapshot(child, target);
+        } finally {
+          await driver.destroy(child);
+          await made.removeNetwork(child);
+        }
+      }
+    }));
+
   it('keeps QEMU to a user of its own, without rights and with nothing else to see', () =>
     withMachines(2, async (_, ids) => {
       const users = ids.map((id) => {

@@ -17,6 +17,7 @@ import type {
 import type { CgroupSet } from '../host/cgroup.ts';
 import { fifosOf, makeFifos } from './channel.ts';
 import { launchClone, type Waiting, wake } from './clone.ts';
+import type { RootImage } from './image.ts';
 import { machineUid } from './launch.ts';
 import { findPlatform, type Platform, type PlatformOptions } from './platform.ts';
 import { snapshotMachine } from './snapshot.ts';
@@ -75,14 +76,17 @@ export class QemuDriver implements RuntimeDriver {
     return join(this.#options.sandboxesDir, id);
   }
 
-  /** With a template, QEMU is started too: it waits for its state, and knows no tenant. */
-  async stage({ id, limits, templateRoot }: StageOptions): Promise<void> {
+  /** With a source, QEMU is started too: it waits for its state, and knows no tenant. */
+  async stage({ id, limits, templateRoot, snapshot }: StageOptions): Promise<void> {
     const directory = this.#directory(id);
     mkdirSync(directory, { mode: 0o711 });
     this.#options.cgroups.create(id, limits);
     await makeFifos(directory, machineUid(id));
     if (templateRoot === undefined) return;
-    const { folder, image } = await this.#booted(templateRoot, limits);
+    const { folder, image } =
+      snapshot === undefined
+        ? await this.#booted(templateRoot, limits)
+        : { folder: snapshot, image: await this.#fittingImage(templateRoot, snapshot) };
     const waiting = this.#launch(id, folder, image.file);
     this.#waiting.set(id, waiting);
     await waiting;
@@ -109,13 +113,19 @@ export class QemuDriver implements RuntimeDriver {
   }
 
   async restore(options: CreateOptions, directory: string): Promise<AgentStreamAddress> {
+    const image = await this.#fittingImage(options.templateRoot, directory);
+    return this.#start(options, directory, image.file);
+  }
+
+  /** @throws CasemateError `snapshot_mismatch` */
+  async #fittingImage(templateRoot: string, snapshot: string): Promise<RootImage> {
     const [platform, image, { shape }] = await Promise.all([
       this.#choose(),
-      this.#templates.image(options.templateRoot),
-      readRecord(directory),
+      this.#templates.image(templateRoot),
+      readRecord(snapshot),
     ]);
     checkFits(shape, platform, image.digest);
-    return this.#start(options, directory, image.file);
+    return image;
   }
 
   async #start(options: CreateOptions, source: string, rootImage: string): Promise<AgentStreamAddress> {
@@ -131,9 +141,12 @@ export class QemuDriver implements RuntimeDriver {
     return this.agentStream(id);
   }
 
-  /** What waits was started for another template or size. */
+  /**
+   * What waits was started for another source. It has to be gone before the next one starts in the same folder: it
+   * would put its control socket in the place of the other's.
+   */
   async #stageAnew(id: string, staged: Waiting): Promise<void> {
-    staged.machine.release();
+    await end(staged);
     await this.#options.cgroups.kill(id);
     const directory = this.#directory(id);
     for (const name of readdirSync(directory)) rmSync(join(directory, name), { recursive: true });
@@ -194,7 +207,7 @@ export class QemuDriver implements RuntimeDriver {
   async destroy(id: string): Promise<void> {
     const waiting = await this.#waiting.get(id)?.catch(() => undefined);
     this.#waiting.delete(id);
-    waiting?.machine.release();
+    if (waiting !== undefined) await end(waiting);
     await this.#options.cgroups.destroy(id);
     await rm(this.#directory(id), { recursive: true, force: true });
   }
@@ -207,6 +220,11 @@ export class QemuDriver implements RuntimeDriver {
     const folders = existsSync(sandboxesDir) ? readdirSync(sandboxesDir) : [];
     return [...new Set([...cgroups.list(), ...folders])];
   }
+}
+
+async function end({ machine }: Waiting): Promise<void> {
+  await machine.kill();
+  machine.release();
 }
 
 const capabilities: RuntimeCapabilities = {

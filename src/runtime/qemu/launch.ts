@@ -26,7 +26,8 @@ export interface Launched {
   readonly qmp: Qmp;
   /** Lets go of it: it outlives this process. */
   release(): void;
-  kill(): void;
+  /** Resolves when it is gone; also one that has not come as far as its control groups, where nobody else finds it. */
+  kill(): Promise<void>;
 }
 
 /**
@@ -92,6 +93,9 @@ export function launch(options: LaunchOptions): Launched {
     { stdio: ['pipe', 'pipe', 'pipe'], detached: true, cwd: '/', env: { PATH: process.env.PATH } },
   );
   const { stdin, stdout, stderr } = child;
+  const ended = new Promise<void>((resolve) =>
+    child.once('exit', () => resolve()).once('error', () => resolve()),
+  );
   const qmp = new Qmp(stdout, stdin);
   stderr.on('error', () => stderr.destroy());
   tellEnd(child, stderr, qmp);
@@ -99,7 +103,10 @@ export function launch(options: LaunchOptions): Launched {
     pid: child.pid ?? 0,
     qmp,
     release: () => letGo(child, qmp, [stdin, stdout, stderr]),
-    kill: () => void child.kill('SIGKILL'),
+    kill: () => {
+      child.kill('SIGKILL');
+      return ended;
+    },
   };
 }
 

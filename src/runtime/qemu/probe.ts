@@ -95,7 +95,7 @@ async function bootOnce(
       ? `it hangs for ${bootMsMax[accelerator]} ms`
       : reason.slice(-300);
   } finally {
-    machine.kill();
+    await machine.kill();
     machine.release();
     await rm(directory, { recursive: true, force: true });
   }

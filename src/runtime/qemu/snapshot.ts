@@ -46,7 +46,7 @@ export async function snapshotMachine(options: SnapshotOptions): Promise<number>
     return stoodStillMs;
   } finally {
     source?.end();
-    helper?.kill();
+    await helper?.kill();
     helper?.release();
     await cgroups.destroy(helperId);
     await rm(hop, { recursive: true, force: true });

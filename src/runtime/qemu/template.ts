@@ -164,7 +164,7 @@ export class Templates {
       await machine.qmp.command('stop');
       await saveDevices(machine.qmp, folder, uid, fileOf.state(folder));
     } finally {
-      machine.kill();
+      await machine.kill();
       machine.release();
     }
     const kept = [
