@@ -99,6 +99,7 @@ export const EgressPolicy = Type.Object(
     budgets: Type.Optional(Budgets),
     note: Type.Optional(
       Type.String({
+        minLength: 1,
         maxLength: 400,
         pattern: '^[\\x20-\\x7e]*$',
         description: 'Said with every denial: whom to ask, where to read',

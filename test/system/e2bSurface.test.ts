@@ -1,0 +1,248 @@
+/** Calls each public method of E2B's JavaScript SDKs once, and holds the table in docs/e2b.md to what became of it. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { ConnectionOpts, Sandbox } from 'e2b';
+import { block, type Column, publicCalls, Recorder, table, versionOf } from './e2b/surface.ts';
+import { missingForServer, startServer, type TestServer } from './server.ts';
+
+type Sdk = Omit<typeof import('e2b'), 'default'>;
+
+describe('every public call of E2B’s JavaScript SDKs', { skip: missingForServer() ?? false }, () => {
+  let server: TestServer;
+  let options: ConnectionOpts & { timeoutMs: number };
+  before(async () => {
+    server = await startServer();
+    process.env.E2B_API_URL = server.url; // templates of a year ago take it from nowhere else
+    options = {
+      apiUrl: server.url,
+      sandboxUrl: server.url,
+      apiKey: server.apiKey.replace('casemate_', 'e2b_'),
+      timeoutMs: 300_000,
+    };
+  });
+  after(() => server.close());
+
+  it('ends as docs/e2b.md says', async () => {
+    const columns: Column[] = [];
+    for (const name of ['e2b', 'e2b-a-year-ago']) {
+      const sdk = (await import(name)) as Sdk;
+      const recorder = await tour(sdk, options);
+      const outcomes = publicCalls(name).map((call): [string, string] => [
+        call,
+        recorder.outcomes.get(call) ?? 'no test calls it',
+      ]);
+      columns.push({ title: versionOf(name), outcomes: new Map(outcomes) });
+    }
+    const made = table(columns);
+    const page = block('calls of JavaScript');
+    if (process.env.CASEMATE_WRITE_DOCS !== undefined) writeFileSync(page.file, page.with(made));
+    else assert.deepEqual(rowsOf(page.held), rowsOf(made), 'CASEMATE_WRITE_DOCS=1 writes what is so');
+  });
+});
+
+/** Without the spaces that a formatter makes columns of. */
+function rowsOf(text: string): string[] {
+  return text.split('\n').map((row) => row.replaceAll(/ +/g, ' ').replaceAll(/-+/g, '-'));
+}
+
+async function tour(sdk: Sdk, options: ConnectionOpts & { timeoutMs: number }): Promise<Recorder> {
+  const recorder = new Recorder();
+  const { Sandbox } = sdk;
+  recorder.watch(Object.getPrototypeOf(Sandbox) as object, 'Sandbox');
+  recorder.watch(Sandbox, 'Sandbox');
+  recorder.watch(Sandbox.prototype, 'Sandbox');
+  const sandbox = await Sandbox.create(options);
+  for (const [part, shown] of [
+    [sandbox.commands, 'commands'],
+    [sandbox.files, 'files'],
+    [sandbox.pty, 'pty'],
+    [sandbox.git, 'git'],
+  ] as const) {
+    if (part !== undefined) recorder.watch(Object.getPrototypeOf(part) as object, shown);
+  }
+  await commands(sandbox, recorder);
+  await files(sandbox, recorder);
+  await terminals(sandbox);
+  if (sandbox.git !== undefined) await git(sandbox);
+  await templates(sdk, options, recorder);
+  await life(sdk, sandbox, options, recorder);
+  await others(sdk, options, recorder);
+  return recorder;
+}
+
+/** What fails is noted by the recorder, and is the table's to say. */
+async function tried(work: () => Promise<unknown> | undefined): Promise<void> {
+  await Promise.resolve()
+    .then(work)
+    .catch(() => {});
+}
+
+async function commands(sandbox: Sandbox, recorder: Recorder): Promise<void> {
+  const cat = await sandbox.commands.run('cat', { background: true, stdin: true });
+  recorder.watch(Object.getPrototypeOf(cat) as object, 'CommandHandle');
+  await sandbox.commands.list();
+  await sandbox.commands.sendStdin(cat.pid, 'one\n');
+  await tried(() => cat.sendStdin?.('two\n'));
+  await tried(() => sandbox.commands.closeStdin?.(cat.pid));
+  await tried(() => cat.closeStdin?.());
+  const again = await sandbox.commands.connect(cat.pid);
+  await again.disconnect();
+  await sandbox.commands.kill(cat.pid);
+  const other = await sandbox.commands.run('sleep 60', { background: true });
+  await other.kill();
+  const short = await sandbox.commands.run('true', { background: true });
+  await short.wait();
+  const filter = await sandbox.commands.run('cat', { background: true, stdin: true });
+  await tried(() => filter.closeStdin?.());
+  await filter.kill();
+}
+
+async function files({ files }: Sandbox, recorder: Recorder): Promise<void> {
+  await files.write('a', 'words');
+  await tried(() => files.writeFiles?.([{ path: 'b', data: 'words' }]));
+  await files.read('a');
+  await files.list('.');
+  await files.makeDir('d');
+  const handle = await files.watchDir('d', () => {});
+  recorder.watch(Object.getPrototypeOf(handle) as object, 'WatchHandle');
+  await handle.stop();
+  await files.rename('a', 'd/a');
+  await files.exists('d/a');
+  await files.getInfo('d/a');
+  await files.remove('d');
+}
+
+async function terminals({ pty }: Sandbox): Promise<void> {
+  const { pid } = await pty.create({ cols: 80, rows: 24, onData: () => {} });
+  await pty.sendInput(pid, new TextEncoder().encode('true\n'));
+  await pty.resize(pid, { cols: 90, rows: 30 });
+  await tried(() => pty.connect?.(pid, { onData: () => {} }));
+  await pty.kill(pid);
+}
+
+async function git(sandbox: Sandbox): Promise<void> {
+  const { git } = sandbox;
+  const [path, remote] = ['/home/user/repository', '/home/user/remote.git'];
+  await git.init(remote, { bare: true, initialBranch: 'main' });
+  await git.configureUser('Ada', 'ada@example.com');
+  await git.init(path, { initialBranch: 'main' });
+  await git.remoteAdd(path, 'origin', `file://${remote}`);
+  await git.remoteGet(path, 'origin');
+  await sandbox.files.write(`${path}/a`, 'a');
+  await git.add(path);
+  await git.commit(path, 'first');
+  await git.push(path, { remote: 'origin', branch: 'main', setUpstream: true });
+  await git.pull(path);
+  await git.clone(`file://${remote}`, { path: '/home/user/clone' });
+  await git.createBranch(path, 'next');
+  await git.checkoutBranch(path, 'main');
+  await git.branches(path);
+  await git.deleteBranch(path, 'next');
+  await sandbox.files.write(`${path}/a`, 'b');
+  await git.restore(path, { paths: ['a'] });
+  await git.reset(path, { mode: 'hard' });
+  await git.status(path);
+  await git.setConfig('pull.rebase', 'false');
+  await git.getConfig('pull.rebase');
+  await git.dangerouslyAuthenticate({ username: 'ada', password: 'secret', host: 'git.example.com' });
+}
+
+async function life(
+  { Sandbox }: Sdk,
+  sandbox: Sandbox,
+  options: ConnectionOpts & { timeoutMs: number },
+  recorder: Recorder,
+): Promise<void> {
+  const { sandboxId: id } = sandbox;
+  sandbox.getHost(80);
+  await sandbox.isRunning();
+  await sandbox.uploadUrl('x');
+  await sandbox.downloadUrl('x');
+  await sandbox.getInfo();
+  await sandbox.getMetrics();
+  await sandbox.setTimeout(200_000);
+  await Sandbox.getInfo(id, options);
+  await tried(() => Sandbox.getFullInfo?.(id, options));
+  await tried(() => sandbox.updateNetwork?.({ allowInternetAccess: false }));
+  for (const call of ['getMcpUrl', 'getMcpToken'] as const) await tried(async () => sandbox[call]());
+  const pages = Sandbox.list(options);
+  recorder.watch(Object.getPrototypeOf(pages) as object, 'paginators');
+  await pages.nextItems();
+  await tried(() => sandbox.pause?.());
+  await sandbox.connect(options);
+  await tried(() => sandbox.betaPause(options));
+  await Sandbox.connect(id, options);
+  await tried(async () => {
+    const [child] = await sandbox.fork({ count: 1 });
+    if (child instanceof Sandbox) await child.kill();
+    const { snapshotId } = await sandbox.createSnapshot();
+    await sandbox.listSnapshots().nextItems();
+    await Sandbox.deleteSnapshot(snapshotId, options);
+  });
+  const beta = Sandbox as unknown as { betaCreate?: (options: object) => Promise<Sandbox> };
+  if (beta.betaCreate !== undefined) await (await beta.betaCreate(options)).kill();
+  await sandbox.kill();
+}
+
+async function templates(sdk: Sdk, options: ConnectionOpts, recorder: Recorder): Promise<void> {
+  const { Template } = sdk;
+  recorder.watch(sdk.TemplateBase, 'Template');
+  if (Object.hasOwn(Template, 'build')) recorder.watch(Template, 'Template'); // a year ago it had its own
+  const folder = mkdtempSync(join(tmpdir(), 'casemate-template-'));
+  writeFileSync(join(folder, 'a.txt'), 'words');
+  const template = Template({ fileContextPath: folder })
+    .fromBaseImage()
+    .copy('a.txt', '/a.txt')
+    .runCmd('true');
+  await Template.toJSON(template, true);
+  await tried(async () => Template.toDockerfile(template));
+  await tried(() => Template.build(template, { ...options, alias: 'built' }));
+  await tried(() => Template.buildInBackground(template, { ...options, alias: 'built' }));
+  await tried(() => Template.getBuildStatus({ templateId: 'built', buildId: 'none' }, options));
+  await tried(() => Template.exists?.('base', options));
+  await tried(() => Template.aliasExists?.('base', options));
+  await tried(() => Template.assignTags?.('built:default', 'stable', options));
+  await tried(() => Template.getTags?.('built', options));
+  await tried(() => Template.removeTags?.('built', 'stable', options));
+  // Steps mean nothing until a build of them succeeds.
+  const statics = new Set(Object.getOwnPropertyNames(Template));
+  const builder = Object.getOwnPropertyNames(Object.getPrototypeOf(Template()) as object).filter(
+    (name) => !statics.has(name),
+  );
+  recorder.because(
+    builder.map((name) => `Template.${name}`),
+    'Template.build',
+  );
+}
+
+async function others({ Volume, Secret }: Sdk, options: ConnectionOpts, recorder: Recorder): Promise<void> {
+  if (Volume !== undefined) {
+    recorder.watch(Volume, 'Volume');
+    await tried(() => Volume.create('volume', options));
+    await tried(() => Volume.list(options));
+    await tried(() => Volume.connect('volume', options));
+    await tried(() => Volume.getInfo('volume', options));
+    await tried(() => Volume.destroy('volume', options));
+    const names = Object.getOwnPropertyNames(Volume.prototype).filter((name) => name !== 'constructor');
+    recorder.because(
+      names.map((name) => `Volume.${name}`),
+      'Volume.create',
+    );
+  }
+  if (Secret === undefined) return;
+  recorder.watch(Secret, 'Secret');
+  await tried(() => Secret.create('SECRET', 'value', options));
+  await tried(() => Secret.update('SECRET', 'value', options));
+  await tried(() => Secret.getInfo('SECRET', options));
+  const pages = Secret.list(options);
+  recorder.watch(Object.getPrototypeOf(pages) as object, 'Secret list');
+  await tried(() => pages.nextItems());
+  await tried(() => Secret.exists('SECRET', options));
+  await tried(() => Secret.destroy('SECRET', options));
+  recorder.because(['Secret.list'], 'Secret list.nextItems');
+  Secret.fill('SECRET');
+  await tried(async () => Secret.iamToken({ audience: 'a' } as Parameters<typeof Secret.iamToken>[0]));
+}
