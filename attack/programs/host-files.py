@@ -43,9 +43,11 @@ for link in glob.glob("/proc/[0-9]*/fd/*"):
 for escape in ("mount -t cgroup none /mnt", "mknod /tmp/disk b 254 0", "unshare -m true"):
     print("tried", escape, os.system(f"sudo -n {escape} >/dev/null 2>&1"))
 try:
-    device = open("/tmp/disk", "rb").read(512)
-    found += 1
-    print("LEAK: a block device opened,", len(device), "bytes")
+    device = open("/tmp/disk", "rb").read(64 << 20)
+    print("a block device opened,", len(device), "bytes")
+    if marker in device:
+        found += 1
+        print("LEAK: the host's marker is on it")
 except OSError as error:
     print("no block device:", error.strerror)
 print("found", found)

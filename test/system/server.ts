@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { defaultDataDir } from '../../src/base/config.ts';
 import { Casemate, Sandbox } from '../../sdk/typescript/src/index.ts';
@@ -82,6 +83,16 @@ export async function stopProcess(child: ChildProcess): Promise<void> {
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   child.kill('SIGTERM');
   await gone;
+}
+
+/** The record of one that ends by itself. */
+export async function endOf(sbx: Sandbox): Promise<Awaited<ReturnType<Sandbox['info']>>> {
+  for (let round = 0; round < 300; round += 1) {
+    const info = await sbx.info();
+    if (info.state === 'ended') return info;
+    await sleep(100);
+  }
+  throw new Error(`${sbx.id} has not ended`);
 }
 
 async function killAll(options: { url: string; apiKey: string }): Promise<void> {

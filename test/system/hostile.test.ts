@@ -1,0 +1,4 @@
+/** The hostile programs on gVisor. */
+import { hostileSuite } from './hostileSuite.ts';
+
+hostileSuite('gvisor');
