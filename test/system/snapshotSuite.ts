@@ -200,6 +200,25 @@ export function snapshotSuite(runtime: string): void {
       await sbx.kill();
     });
 
+    for (const [change, state] of [
+      ['pause', 'pausing'],
+      ['resume', 'resuming'],
+    ] as const) {
+      it(`gives a kill that meets a ${change} the last word`, async () => {
+        const sbx = await create({ runtime });
+        if (change === 'resume') await sbx.pause();
+        const changing = sbx[change]();
+        while ((await sbx.info()).state !== state);
+        await sbx.kill();
+        const answer = (await changing).state;
+        assert.ok(answer === 'ending' || answer === 'ended', `its answer was ${answer}`);
+        const { state: last, endReason } = await sbx.info();
+        assert.deepEqual([last, endReason], ['ended', 'killed']);
+        for (const folder of ['journal', 'sandboxes'])
+          assert.ok(!readdirSync(join(server.dataDir, folder)).some((name) => name.includes(sbx.id)), folder);
+      });
+    }
+
     it('leaves nothing when all are killed, paused ones included', async () => {
       const sbx = await create({ runtime });
       await sbx.pause();
