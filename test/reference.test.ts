@@ -69,7 +69,7 @@ function slugOf(heading: string): string {
 
 it('names files, tests and make targets that are there', () => {
   const tests = readdirSync(repository, { recursive: true, encoding: 'utf8' })
-    .filter((name) => /\.test\.ts$|conformance\.ts$/.test(name) && !name.includes('node_modules'))
+    .filter((name) => /\.test\.ts$|Suite\.ts$|conformance\.ts$/.test(name) && !name.includes('node_modules'))
     .map(read)
     .join('\n');
   const targets = read('Makefile');
