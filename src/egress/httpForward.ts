@@ -1,137 +1,87 @@
 /** Sends a judged request on, streaming both ways: nothing is held whole, and the framing is written anew. */
-import {
-  Agent,
-  type ClientRequest,
-  type IncomingMessage,
-  request as httpRequest,
-  type ServerResponse,
-} from 'node:http';
-import type { Duplex } from 'node:stream';
-import { pipeline } from 'node:stream';
-import { connect as connectTls } from 'node:tls';
+import { type IncomingMessage, request as httpRequest } from 'node:http';
+import { constants } from 'node:http2';
+import { type Duplex, pipeline } from 'node:stream';
 import { headersFor } from '../policy/match.ts';
-import type { Exchange } from './httpServer.ts';
-import { egressLimits } from './limits.ts';
-import type { OpenFlow } from './openFlow.ts';
+import { type AnyRequest, type AnyResponse, type Exchange, isHttp2 } from './exchange.ts';
+import { asObject, endToEnd, pairs } from './httpHeaders.ts';
+import { type Answer, type Sending, upstreamFor } from './httpUpstream.ts';
 import { applySecrets } from './secrets.ts';
-import { connectUpstream, UpstreamRefusal } from './upstream.ts';
 
-/** Connections of one client connection to its one host; gone when the client is. */
-export class UpstreamAgent extends Agent {
-  readonly #flow: OpenFlow;
-
-  constructor(flow: OpenFlow) {
-    super({ keepAlive: true, maxSockets: 4, maxFreeSockets: 1 });
-    this.#flow = flow;
-  }
-
-  override createConnection(
-    _options: unknown,
-    callback?: (error: Error | null, socket: Duplex) => void,
-  ): undefined {
-    this.#open().then(
-      (socket) => callback?.(null, socket),
-      (error: Error) => callback?.(error, undefined as unknown as Duplex),
-    );
-  }
-
-  async #open(): Promise<Duplex> {
-    const { sandbox, target, literal, protocol } = this.#flow;
-    const socket = await connectUpstream(sandbox, target, literal);
-    if (this.#flow.over) {
-      socket.destroy();
-      throw new UpstreamRefusal('upstream_unreachable', 'The connection was cut.', 'none');
-    }
-    if (protocol !== 'tls') return socket;
-    const servername = target.host ?? '';
-    const secured = connectTls({ socket, servername, ALPNProtocols: ['http/1.1'], minVersion: 'TLSv1.2' });
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => secured.destroy(new Error('timeout')), egressLimits.connectMsMax);
-      secured.once('secureConnect', () => {
-        clearTimeout(timer);
-        secured.off('error', reject);
-        resolve(secured);
-      });
-      secured.once('error', (error: NodeJS.ErrnoException) => {
-        clearTimeout(timer);
-        const hint = `TLS to ${servername} failed: ${error.code ?? 'broken'}.`;
-        reject(new UpstreamRefusal('upstream_unreachable', hint, 'none'));
-      });
-    });
-  }
-}
-
-/** Of one connection, not of the message (RFC 9110 §7.6.1). */
-const hopByHop = new Set([
-  ...['connection', 'keep-alive', 'proxy-connection', 'proxy-authorization', 'te', 'trailer'],
-  ...['transfer-encoding', 'upgrade', 'expect', 'http2-settings'],
-]);
-
-function endToEnd(message: IncomingMessage): string[] {
-  const named = (message.headers.connection ?? '')
-    .toLowerCase()
-    .split(',')
-    .map((name) => name.trim());
-  const kept: string[] = [];
-  for (let at = 0; at + 1 < message.rawHeaders.length; at += 2) {
-    const name = message.rawHeaders[at] ?? '';
-    const lower = name.toLowerCase();
-    if (hopByHop.has(lower) || (named.includes(lower) && lower !== 'host')) continue;
-    kept.push(name, message.rawHeaders[at + 1] ?? '');
-  }
-  return kept;
-}
-
-function open(exchange: Exchange, request: IncomingMessage, more: readonly string[]): ClientRequest {
-  const { flow, agent, method } = exchange;
+/** The request as the host gets it: with the rules' headers and the secrets, whichever version of HTTP carries it. */
+function filled(exchange: Exchange, request: AnyRequest): { headers: readonly string[]; path: string } {
+  const { flow } = exchange;
   const place = { host: flow.target.host, encrypted: flow.protocol === 'tls' };
   const rules = headersFor(flow.sandbox.policy, flow.target, flow.protocol, exchange);
-  const given = { headers: endToEnd(request), path: exchange.path };
-  const { headers, path } = applySecrets(flow.sandbox.secrets, place, given, rules);
-  return httpRequest({ agent, method, path, headers: [...headers, ...more], setHost: false });
+  const headers = endToEnd(request.rawHeaders);
+  if (isHttp2(request) && request.headers.host === undefined) headers.unshift('host', request.authority);
+  return applySecrets(flow.sandbox.secrets, place, { headers, path: exchange.path }, rules);
+}
+
+function bodyOf(request: AnyRequest): Sending['body'] {
+  if (isHttp2(request)) {
+    if (request.stream.endAfterHeaders) return 'none';
+    return request.headers['content-length'] === undefined ? 'chunked' : 'counted';
+  }
+  if (request.headers['transfer-encoding'] !== undefined) return 'chunked';
+  return Number(request.headers['content-length'] ?? 0) === 0 ? 'none' : 'counted';
 }
 
 /** @throws UpstreamRefusal, SecretRefusal, or what broke before the answer began. */
-export function forwardRequest(
+export async function forwardRequest(
   exchange: Exchange,
-  request: IncomingMessage,
-  response: ServerResponse,
+  request: AnyRequest,
+  response: AnyResponse,
 ): Promise<void> {
   const startedAt = Date.now();
-  const chunked = request.headers['transfer-encoding'] !== undefined;
-  const outgoing = open(exchange, request, chunked ? ['Transfer-Encoding', 'chunked'] : []);
-  let sent = 0;
-  request.on('data', (chunk: Buffer) => {
-    sent += chunk.length;
+  const { flow, method } = exchange;
+  const counted = { sent: 0, received: 0, status: 0 };
+  const sent = await upstreamFor(flow).send({
+    ...filled(exchange, request),
+    method,
+    body: bodyOf(request),
+    http2: isHttp2(request),
   });
+  if (flow.over || response.destroyed) return sent.destroy();
   response.once('close', () => {
-    if (!response.writableFinished) outgoing.destroy(); // the sandbox went away
+    if (!response.writableFinished) sent.destroy(); // the sandbox went away
   });
-  return new Promise((resolve, reject) => {
-    outgoing.on('error', (error) => (response.headersSent ? response.destroy() : reject(error)));
-    outgoing.on('information', ({ statusCode }) => {
-      if (statusCode === 102) response.writeProcessing();
+  if (sent.body !== undefined) {
+    request.on('data', (chunk: Buffer) => {
+      counted.sent += chunk.length;
     });
-    outgoing.once('response', (answer) => {
-      response.writeHead(answer.statusCode ?? 502, answer.statusMessage, endToEnd(answer));
-      let received = 0;
-      answer.on('data', (chunk: Buffer) => {
-        received += chunk.length;
-      });
-      answer.once('end', () => response.addTrailers(pairs(answer.rawTrailers)));
-      pipeline(answer, response, () => {
-        tellFlow(exchange, startedAt, { sent, received, status: answer.statusCode ?? 0 });
-        resolve();
-      });
-    });
-    pipeline(request, outgoing, () => {}); // an error shows on `outgoing`
+    pipeline(request, sent.body, () => {}); // an error shows in the answer
+  }
+  const answer = await sent.answer;
+  counted.status = answer.status;
+  answer.body.on('data', (chunk: Buffer) => {
+    counted.received += chunk.length;
   });
+  await reply(answer, response);
+  tellFlow(exchange, startedAt, counted);
 }
 
-function pairs(raw: readonly string[]): [string, string][] {
-  const made: [string, string][] = [];
-  for (let at = 0; at + 1 < raw.length; at += 2) made.push([raw[at] ?? '', raw[at + 1] ?? '']);
-  return made;
+/** Resolves when the answer is through, or when one side has broken it off. */
+function reply(answer: Answer, response: AnyResponse): Promise<void> {
+  return new Promise((resolve) => {
+    if (!('stream' in response)) {
+      response.writeHead(answer.status, answer.message, [...answer.headers]);
+      answer.body.once('end', () => response.addTrailers(pairs(answer.trailers())));
+      pipeline(answer.body, response, () => resolve());
+      return;
+    }
+    const { stream } = response;
+    if (stream.destroyed) return resolve();
+    const headers = { ':status': answer.status, ...asObject(answer.headers) };
+    // gRPC tells an error in headers that end the stream: they stay what they are.
+    stream.respond(headers, answer.over ? { endStream: true } : { waitForTrailers: true });
+    if (answer.over) return resolve();
+    answer.body.once('end', () => response.addTrailers(asObject(answer.trailers())));
+    pipeline(answer.body, stream, (error) => {
+      if (error) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+      resolve();
+    });
+  });
 }
 
 /** WebSocket and the like: after the server agreed, bytes pass both ways. */
@@ -143,7 +93,15 @@ export function forwardUpgrade(
 ): Promise<void> {
   const startedAt = Date.now();
   const upgrade = ['Connection', 'Upgrade', 'Upgrade', request.headers.upgrade ?? ''];
-  const outgoing = open(exchange, request, upgrade);
+  const { headers, path } = filled(exchange, request);
+  const { agent } = upstreamFor(exchange.flow);
+  const outgoing = httpRequest({
+    agent,
+    method: exchange.method,
+    path,
+    headers: [...headers, ...upgrade],
+    setHost: false,
+  });
   return new Promise((resolve, reject) => {
     outgoing.on('error', reject);
     socket.once('close', () => outgoing.destroy());
@@ -170,7 +128,7 @@ export function forwardUpgrade(
       upstream.once('close', () => socket.destroy());
     });
     outgoing.once('response', (answer) => {
-      socket.write(statusLines(answer, [...endToEnd(answer), 'Connection', 'close']));
+      socket.write(statusLines(answer, [...endToEnd(answer.rawHeaders), 'Connection', 'close']));
       pipeline(answer, socket, () => resolve());
     });
     outgoing.end();

@@ -1,33 +1,33 @@
 /** Reads requests of a sandbox, on plain HTTP and inside terminated TLS: judges each one, forwards or explains. */
-import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import { createServer, type IncomingMessage, STATUS_CODES } from 'node:http';
+import { constants, createServer as createHttp2Server, type ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { canonicalHost, printable } from '../policy/host.ts';
-import { judgeRequest, type Verdict } from '../policy/match.ts';
-import { forwardRequest, forwardUpgrade, UpstreamAgent } from './httpForward.ts';
+import type { Verdict } from '../policy/match.ts';
+import {
+  type AnyRequest,
+  type AnyResponse,
+  type Exchange,
+  isHttp2,
+  judge,
+  type Refused,
+  readLine,
+  refusalOf,
+  statusOf,
+  tell,
+} from './exchange.ts';
+import { forwardRequest, forwardUpgrade } from './httpForward.ts';
 import { egressLimits } from './limits.ts';
 import type { OpenFlow } from './openFlow.ts';
-import { SecretRefusal } from './secrets.ts';
-import { UpstreamRefusal } from './upstream.ts';
-
-export interface Exchange {
-  readonly flow: OpenFlow;
-  readonly agent: UpstreamAgent;
-  readonly method: string;
-  /** In origin form. */
-  readonly path: string;
-  readonly rule: string;
-}
 
 interface Connection {
   readonly flow: OpenFlow;
-  readonly agent: UpstreamAgent;
   readonly underWay: Set<Exchange>;
   /** A budget that was used up when it connected: every request gets this answer. */
-  readonly refusal: (Verdict & { allowed: false }) | undefined;
+  readonly refusal: Refused | undefined;
 }
 
-/** By socket; one server object reads all connections. */
+/** By socket, or by session of HTTP/2; one server object reads all connections. */
 const connections = new WeakMap<object, Connection>();
 
 const server = createServer({
@@ -47,9 +47,7 @@ server.on('checkContinue', (request, response) => void onRequest(request, respon
 server.on('upgrade', (request, socket, head) => void onUpgrade(request, socket, head));
 server.on('connect', (request, socket) => {
   const connection = connections.get(request.socket);
-  const hint = 'There is no proxy to CONNECT through: connect to the host itself.';
-  const refusal = { allowed: false, code: 'protocol_not_allowed', rule: 'HTTP rules', hint } as const;
-  if (connection !== undefined) explainRaw(connection.flow, socket, request, refusal);
+  if (connection !== undefined) explainRaw(connection.flow, socket, request, noProxy);
 });
 server.on('clientError', (_error, socket) => {
   if (socket.writable)
@@ -57,62 +55,70 @@ server.on('clientError', (_error, socket) => {
   else socket.destroy();
 });
 
+/** No push, no extended CONNECT; streams that are reset in a flood end the connection (Node's own limit). */
+const http2Server = createHttp2Server({
+  settings: {
+    maxConcurrentStreams: egressLimits.streamsMax,
+    maxHeaderListSize: egressLimits.headerBytesMax,
+    initialWindowSize: egressLimits.streamWindowBytes,
+  },
+  maxSessionMemory: egressLimits.sessionMemoryMib,
+});
+http2Server.setTimeout(egressLimits.idleMsMax);
+http2Server.on('request', (request, response) => void onRequest(request, response));
+http2Server.on('checkContinue', (request, response) => void onRequest(request, response));
+http2Server.on('connect', (request, response) => {
+  const connection = connections.get(request.stream.session ?? request);
+  if (connection === undefined) return void request.stream.close();
+  explain(connection.flow, request, response, noProxy);
+});
+http2Server.on('sessionError', (_error, session) => session.destroy());
+
+const noProxy: Refused = {
+  allowed: false,
+  code: 'protocol_not_allowed',
+  rule: 'HTTP rules',
+  hint: 'There is no proxy to CONNECT through: connect to the host itself.',
+};
+
 /** Takes over a connection that the policy has let in (or whose every request it will refuse). */
-export function serveHttp(socket: Socket, flow: OpenFlow, refusal?: Verdict & { allowed: false }): void {
-  const agent = new UpstreamAgent(flow);
-  const underWay = new Set<Exchange>();
-  connections.set(socket, { flow, agent, underWay, refusal });
-  flow.compliance = () => [...underWay].every((exchange) => judge(flow, exchange).allowed);
-  flow.onCut = () => agent.destroy();
-  socket.once('close', () => agent.destroy());
+export function serveHttp(socket: Socket, flow: OpenFlow, refusal?: Refused): void {
+  connections.set(socket, connectionOf(flow, refusal));
   server.emit('connection', socket);
 }
 
-function judge(flow: OpenFlow, request: { readonly method: string; readonly path: string }): Verdict {
-  return judgeRequest(flow.sandbox.policy, flow.target, flow.protocol, request);
+/** The same for a connection that has agreed on HTTP/2. */
+export function serveHttp2(socket: Socket, flow: OpenFlow): void {
+  const remember = (session: ServerHttp2Session): void =>
+    void connections.set(session, connectionOf(flow, undefined));
+  // Node says so itself only for sockets that its own TLS server accepted; a session would wait for it for ever.
+  Object.assign(socket, { secureConnecting: false });
+  http2Server.once('session', remember);
+  http2Server.emit('connection', socket); // makes the session before it returns
+  http2Server.off('session', remember);
 }
 
-/** The request's line in origin form, or why it is refused. */
-function read(
-  flow: OpenFlow,
-  request: IncomingMessage,
-): { method: string; path: string } | (Verdict & { allowed: false }) {
-  const method = request.method ?? '';
-  const url = request.url ?? '';
-  const mismatch = (asked: string): Verdict & { allowed: false } => ({
-    allowed: false,
-    code: 'host_mismatch',
-    rule: 'HTTP rules',
-    hint: `The connection leads to ${flow.name}, but the request asks for ${printable(asked)}.`,
-  });
-  const hosts = request.headersDistinct.host ?? [];
-  const [host = ''] = hosts;
-  if (hosts.length !== 1 || !namesPlace(flow, host)) return mismatch(hosts.join(', '));
-  if (url.startsWith('/') || url === '*') return { method, path: url };
-  const scheme = flow.protocol === 'tls' ? 'https://' : 'http://';
-  const slash = url.indexOf('/', scheme.length);
-  const authority = url.slice(scheme.length, slash < 0 ? undefined : slash);
-  if (!url.startsWith(scheme) || !namesPlace(flow, authority)) return mismatch(url);
-  return { method, path: slash < 0 ? '/' : url.slice(slash) };
+function connectionOf(flow: OpenFlow, refusal: Refused | undefined): Connection {
+  const underWay = new Set<Exchange>();
+  flow.compliance = () => [...underWay].every((exchange) => judge(flow, exchange).allowed);
+  return { flow, underWay, refusal };
 }
 
-function namesPlace(flow: OpenFlow, authority: string): boolean {
-  const match = /^([^:]*)(?::(\d{1,5}))?$/.exec(authority);
-  const usual = flow.protocol === 'tls' ? 443 : 80;
-  return (
-    canonicalHost(match?.[1] ?? '') === flow.target.host && Number(match?.[2] ?? usual) === flow.target.port
-  );
+/** What is to be done with a request, or why it is refused. */
+function admitted(connection: Connection, request: AnyRequest): Exchange | Refused {
+  const { flow } = connection;
+  const line = connection.refusal ?? readLine(flow, request);
+  if ('allowed' in line) return line;
+  const verdict: Verdict = judge(flow, line);
+  return verdict.allowed ? { flow, ...line, rule: verdict.rule } : verdict;
 }
 
-async function onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const connection = connections.get(request.socket);
-  if (connection === undefined) return void request.socket.destroy();
-  const { flow, agent, underWay } = connection;
-  const line = connection.refusal ?? read(flow, request);
-  if ('allowed' in line) return explain(flow, request, response, line);
-  const verdict = judge(flow, line);
-  if (!verdict.allowed) return explain(flow, request, response, verdict);
-  const exchange: Exchange = { flow, agent, ...line, rule: verdict.rule };
+async function onRequest(request: AnyRequest, response: AnyResponse): Promise<void> {
+  const connection = connections.get(isHttp2(request) ? (request.stream.session ?? request) : request.socket);
+  if (connection === undefined) return void request.destroy();
+  const { flow, underWay } = connection;
+  const exchange = admitted(connection, request);
+  if ('allowed' in exchange) return explain(flow, request, response, exchange);
   underWay.add(exchange);
   response.once('close', () => underWay.delete(exchange));
   try {
@@ -126,13 +132,10 @@ async function onRequest(request: IncomingMessage, response: ServerResponse): Pr
 async function onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
   const connection = connections.get(request.socket);
   if (connection === undefined) return void socket.destroy();
-  const { flow, agent, underWay } = connection;
+  const { flow, underWay } = connection;
   socket.on('error', () => socket.destroy());
-  const line = connection.refusal ?? read(flow, request);
-  if ('allowed' in line) return explainRaw(flow, socket, request, line);
-  const verdict = judge(flow, line);
-  if (!verdict.allowed) return explainRaw(flow, socket, request, verdict);
-  const exchange: Exchange = { flow, agent, ...line, rule: verdict.rule };
+  const exchange = admitted(connection, request);
+  if ('allowed' in exchange) return explainRaw(flow, socket, request, exchange);
   underWay.add(exchange);
   socket.once('close', () => underWay.delete(exchange));
   try {
@@ -142,68 +145,23 @@ async function onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer)
   }
 }
 
-function refusalOf(error: unknown): Verdict & { allowed: false } {
-  const refusal = { allowed: false } as const;
-  if (error instanceof UpstreamRefusal) {
-    return { ...refusal, code: error.code, rule: error.rule, hint: error.message };
-  }
-  if (error instanceof SecretRefusal) {
-    return { ...refusal, code: 'secret_refused', rule: 'secret rules', hint: error.message };
-  }
-  // Its text could hold a header's value.
-  const code = (error as NodeJS.ErrnoException).code ?? 'broken';
-  return {
-    ...refusal,
-    code: 'upstream_unreachable',
-    rule: 'none',
-    hint: `The request failed upstream: ${code}.`,
-  };
-}
-
-function statusOf(verdict: Verdict & { allowed: false }): number {
-  if (verdict.code === 'upstream_unreachable') return 502;
-  return verdict.code === 'host_mismatch' ? 421 : 403;
-}
-
-/** The same content as an event and as the body of the answer. */
-function tell(flow: OpenFlow, request: IncomingMessage, verdict: Verdict & { allowed: false }): string {
-  const { code, rule, hint } = verdict;
-  const host = flow.name;
-  flow.sandbox.deny({
-    code,
-    rule,
-    hint,
-    host,
-    port: flow.target.port,
-    protocol: flow.protocol === 'tls' ? 'tls' : 'http',
-    method: request.method ?? '',
-    path: printable((request.url ?? '').split('?', 1)[0] ?? ''),
-  });
-  return `${JSON.stringify({ code, host, rule, hint })}\n`;
-}
-
-function explain(
-  flow: OpenFlow,
-  request: IncomingMessage,
-  response: ServerResponse,
-  verdict: Verdict & { allowed: false },
-): void {
+function explain(flow: OpenFlow, request: AnyRequest, response: AnyResponse, verdict: Refused): void {
   const body = tell(flow, request, verdict);
+  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+  if ('stream' in response) {
+    const { stream } = response;
+    if (stream.headersSent) return void stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    if (stream.destroyed) return;
+    stream.respond({ ':status': statusOf(verdict), ...headers });
+    stream.end(body, () => stream.close(constants.NGHTTP2_NO_ERROR)); // the rest of a refused body is not read
+    return;
+  }
   if (response.headersSent) return void response.destroy();
-  response.writeHead(statusOf(verdict), {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(body),
-    connection: 'close', // the rest of a refused body is not read
-  });
+  response.writeHead(statusOf(verdict), { ...headers, connection: 'close' }); // the same
   response.end(body);
 }
 
-function explainRaw(
-  flow: OpenFlow,
-  socket: Duplex,
-  request: IncomingMessage,
-  verdict: Verdict & { allowed: false },
-): void {
+function explainRaw(flow: OpenFlow, socket: Duplex, request: IncomingMessage, verdict: Refused): void {
   const body = tell(flow, request, verdict);
   const status = statusOf(verdict);
   socket.end(

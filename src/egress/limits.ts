@@ -38,6 +38,17 @@ export const egressLimits = {
   refusalLingerMs: 2000,
   idleMsMax: 15 * 60_000,
   headerBytesMax: 64 * 1024,
+  /** Of one connection with HTTP/2. */
+  streamsMax: 100,
+  streamWindowBytes: 1024 * 1024,
+  sessionMemoryMib: 32,
+  /** Connections to one host, for requests. */
+  upstreamSocketsMax: 256,
+  upstreamSocketsKept: 8,
+  /** How long one that nobody uses is kept: less than the 5 s after which many servers close theirs. */
+  upstreamIdleMs: 4000,
+  /** Hosts to which connections are kept. */
+  hostsKept: 64,
   /** How often budgets of bytes are looked at. */
   bytesCheckMs: 250,
   certificatesKept: 256,

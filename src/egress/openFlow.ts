@@ -25,10 +25,10 @@ export class OpenFlow implements Flow {
   readonly rule: string;
   /** Set where requests are read: whether those under way comply. */
   compliance: () => boolean = () => true;
-  /** Set where the flow holds more than its client: ends the rest. */
-  onCut: () => void = () => {};
   readonly #startedAt = Date.now();
+  /** Counts the bytes: the connection itself, or the TLS around it. */
   #client: Socket;
+  readonly #connection: Socket;
   #upstream: Socket | undefined;
   #cutReason: string | undefined;
   #ended = false;
@@ -41,6 +41,7 @@ export class OpenFlow implements Flow {
     this.inspected = options.inspected;
     this.rule = options.rule;
     this.#client = options.client;
+    this.#connection = options.client;
     this.sandbox.flows.add(this);
     options.client.once('close', () => this.#end());
   }
@@ -70,9 +71,9 @@ export class OpenFlow implements Flow {
 
   cut(reason: string): void {
     this.#cutReason ??= reason;
-    this.#client.resetAndDestroy();
+    this.#connection.resetAndDestroy(); // TLS has no such thing as a reset
+    if (this.#client !== this.#connection) this.#client.destroy();
     this.#upstream?.resetAndDestroy();
-    this.onCut();
     this.#end();
   }
 

@@ -2,9 +2,10 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { judgeConnection, type Target, type Verdict } from '../policy/match.ts';
-import { helloBytesMax, isHelloRetry, readClientHello, tlsAlerts } from './clientHello.ts';
+import { type ClientHello, helloBytesMax, isHelloRetry, readClientHello, tlsAlerts } from './clientHello.ts';
 import { gather } from './gather.ts';
-import { serveHttp } from './httpServer.ts';
+import { serveHttp, serveHttp2 } from './httpServer.ts';
+import { upstreamFor } from './httpUpstream.ts';
 import { egressLimits } from './limits.ts';
 import { OpenFlow } from './openFlow.ts';
 import type { SandboxEgress } from './sandbox.ts';
@@ -49,7 +50,7 @@ export async function handleTls(accepted: Accepted): Promise<void> {
     inspected,
     rule: verdict.rule,
   });
-  if (inspected) return terminate(accepted, flow, bytes);
+  if (inspected) return terminate(accepted, flow, bytes, hello);
   client.unshift(bytes.subarray(hello.bytes));
   await passThrough(accepted, flow, bytes.subarray(0, hello.bytes));
 }
@@ -118,17 +119,27 @@ async function secondHello(
   return { serverName, bytes: bytes.subarray(0, length), rest: bytes.subarray(length) };
 }
 
-async function terminate(accepted: Accepted, flow: OpenFlow, start: Buffer): Promise<void> {
+async function terminate(
+  accepted: Accepted,
+  flow: OpenFlow,
+  start: Buffer,
+  hello: ClientHello,
+): Promise<void> {
   const { sandbox, client, target } = accepted;
+  const http2 = hello.alpn.includes('h2');
+  upstreamFor(flow).prepare(http2);
   const authority = await sandbox.authority;
   const secureContext = await authority.contextFor(target.host ?? '');
   if (flow.over) return;
   client.unshift(start);
-  const inside = new TLSSocket(client, { isServer: true, secureContext, ALPNProtocols: ['http/1.1'] });
+  const inside = new TLSSocket(client, { isServer: true, secureContext, ALPNProtocols: ['h2', 'http/1.1'] });
   inside.on('error', () => flow.cut('TLS failed'));
   const timer = setTimeout(() => flow.cut('TLS took too long'), egressLimits.helloMsMax);
-  inside.once('secure', () => clearTimeout(timer));
   inside.once('close', () => clearTimeout(timer));
   flow.wrapped(inside);
-  serveHttp(inside, flow);
+  inside.once('secure', () => {
+    clearTimeout(timer);
+    if (inside.alpnProtocol === 'h2') serveHttp2(inside, flow);
+    else serveHttp(inside, flow);
+  });
 }

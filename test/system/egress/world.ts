@@ -7,6 +7,7 @@ import { type SecureContext, TLSSocket } from 'node:tls';
 import { WebSocketServer } from 'ws';
 import { createAuthority } from '../../../src/egress/authority.ts';
 import { readQuery, recordTypes, writeAnswer } from '../../../src/egress/dnsMessage.ts';
+import { serveHttp2 } from './worldHttp2.ts';
 
 /** One line a happening on stdout: that is how tests see what arrived. */
 function tell(seen: Record<string, unknown>): void {
@@ -19,6 +20,8 @@ let turns = 0;
 
 /** Addresses by name; every other name leads to the world's own server. */
 const zone: Readonly<Record<string, () => string>> = {
+  'h2.world.test': () => '5.5.1.2',
+  'grpc.world.test': () => '5.5.1.2',
   'metadata.test': () => '169.254.169.254',
   'loopback.test': () => '127.0.0.1',
   'private.test': () => '10.77.0.1',
@@ -82,7 +85,8 @@ const contextOf = (name: string, done: (error: Error | null, context?: SecureCon
     (error: Error) => done(error),
   );
 };
-const secured = createHttpsServer({ SNICallback: contextOf }, serve).listen(443, '0.0.0.0');
+const secured = createHttpsServer({ SNICallback: contextOf }, serve).listen(443, '5.5.1.1');
+serveHttp2({ address: '5.5.1.2', contextOf, tell });
 // Clients bring a key for another curve: this one makes them say hello again.
 createHttpsServer({ SNICallback: contextOf, ecdhCurve: 'P-384' }, serve).listen(8443, '0.0.0.0');
 for (const server of [plain, secured]) {
