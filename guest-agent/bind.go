@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 )
 
@@ -18,6 +20,7 @@ type binding struct {
 	mu   sync.Mutex
 	env  map[string]string
 	user string
+	cwd  string
 	cpus int
 }
 
@@ -25,6 +28,7 @@ type bindParams struct {
 	Env           map[string]string `json:"env"`
 	User          string            `json:"user"`
 	Hostname      string            `json:"hostname"`
+	Cwd           string            `json:"cwd"`
 	ClockUnixMs   int64             `json:"clockUnixMs"`
 	EntropyBase64 string            `json:"entropyBase64"`
 	Cpus          float64           `json:"cpus"`
@@ -38,6 +42,13 @@ func (b *binding) userName() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.user
+}
+
+// directory is where programs start that name none; empty for their user's home.
+func (b *binding) directory() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.cwd
 }
 
 // snapshot answers the environment, which must not be changed, and the processors of later programs.
@@ -67,6 +78,9 @@ func (b *binding) merge(params bindParams) error {
 	if params.User != "" {
 		b.user = params.User
 	}
+	if params.Cwd != "" {
+		b.cwd = params.Cwd
+	}
 	if params.Cpus > 0 {
 		b.cpus = int(math.Ceil(params.Cpus))
 	}
@@ -90,6 +104,9 @@ func (a *agent) bind(_ *stream, raw json.RawMessage) (interface{}, error) {
 	}
 	if params.Hostname != "" && !soundID(params.Hostname) {
 		return nil, fail("invalid_request", "hostname is 1 to 64 letters, digits, '-' or '.'")
+	}
+	if params.Cwd != "" && (!filepath.IsAbs(params.Cwd) || strings.IndexByte(params.Cwd, 0) >= 0) {
+		return nil, fail("invalid_request", "cwd is an absolute path")
 	}
 	if err := checkEnvironment(params.Env); err != nil {
 		return nil, err

@@ -28,8 +28,10 @@ func setUpImage() error {
 			return err
 		}
 	}
-	if err := os.MkdirAll("/tmp", 0o777); err != nil {
-		return err
+	for _, folder := range []string{"/run", "/tmp"} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return err
+		}
 	}
 	if err := os.Chmod("/tmp", 0o777|os.ModeSticky); err != nil {
 		return err
@@ -62,8 +64,8 @@ func makeUser() error {
 			return err
 		}
 	}
-	if _, err := users.find(sandboxUser); err == nil {
-		return nil
+	if user, err := users.find(sandboxUser); err == nil {
+		return finishUser(user.home, user.uid, user.gid)
 	}
 	id := firstUserID
 	for ; id < lastUserID; id++ {
@@ -88,11 +90,17 @@ func makeUser() error {
 			return err
 		}
 	}
-	if err := os.MkdirAll(home, 0o755); err != nil {
-		return err
-	}
-	if err := os.Chown(home, id, id); err != nil {
-		return err
+	return finishUser(home, id, id)
+}
+
+func finishUser(home string, uid, gid int) error {
+	if _, err := os.Stat(home); err != nil {
+		if err := os.MkdirAll(home, 0o755); err != nil {
+			return err
+		}
+		if err := os.Chown(home, uid, gid); err != nil {
+			return err
+		}
 	}
 	return allowSudo()
 }
@@ -131,6 +139,15 @@ func allowSudo() error {
 	return os.Symlink("/.casemate/guest-agent", link)
 }
 
+func contains(list []string, item string) bool {
+	for _, candidate := range list {
+		if candidate == item {
+			return true
+		}
+	}
+	return false
+}
+
 // addToGroup makes the group where there is none.
 func addToGroup(group, member string) error {
 	text, err := os.ReadFile("/etc/group")
@@ -145,6 +162,9 @@ func addToGroup(group, member string) error {
 			continue
 		}
 		taken[fields[2]] = true
+		if fields[0] == group && contains(strings.Split(fields[3], ","), member) {
+			return nil
+		}
 		if fields[0] == group {
 			fields[3] = strings.Trim(fields[3]+","+member, ",")
 			lines[index] = strings.Join(fields, ":")

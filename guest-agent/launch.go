@@ -59,13 +59,16 @@ func (a *agent) prepareLaunch(params execParams) (launch, error) {
 	if params.Command != "" {
 		l.argv = shellArgv(params.Command)
 	}
-	l.cwd = workingDirectory(params.Cwd, user.home)
+	l.cwd = a.startDirectory(params.Cwd, user.home)
 	if params.Pty != nil {
 		l.pty, l.rows, l.cols = true, params.Pty.Rows, params.Pty.Cols
 	}
 	bound, cpus := a.bound.snapshot()
 	l.cpus = cpus
 	l.env = environment(user, l.pty, bound, params.Env)
+	if path, ok := bound["PATH"]; ok && params.Command != "" && params.Env["PATH"] == "" {
+		l.argv = shellArgv("export PATH=" + shellQuote(path) + "; " + params.Command) // a login shell sets its own
+	}
 	return l, nil
 }
 
@@ -113,6 +116,14 @@ func checkEnvironment(env map[string]string) error {
 	return nil
 }
 
+// startDirectory is the one asked for, else the template's where it has one, else the user's home.
+func (a *agent) startDirectory(asked, home string) string {
+	if bound := a.bound.directory(); asked == "" && bound != "" {
+		return bound
+	}
+	return workingDirectory(asked, home)
+}
+
 // workingDirectory is the one asked for, else the user's home, else the root.
 func workingDirectory(asked, home string) string {
 	if filepath.IsAbs(asked) {
@@ -122,6 +133,10 @@ func workingDirectory(asked, home string) string {
 		return "/"
 	}
 	return filepath.Join(home, asked)
+}
+
+func shellQuote(text string) string {
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 func shellArgv(command string) []string {

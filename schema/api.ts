@@ -15,6 +15,10 @@ function optional<Schema extends TSchema>(schema: Schema) {
 export const SandboxId = Type.String({ pattern: '^[a-z0-9]{20}$', description: 'Sandbox id' });
 export const ExecId = Type.String({ pattern: '^[a-z0-9]{20}$', description: 'Exec id' });
 export const Name = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
+export const TemplateReference = Type.String({
+  pattern: '^(?:[a-z0-9][a-z0-9-]{0,62}/)?[a-z0-9][a-z0-9-]{0,62}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,62})?$',
+  description: 'Template: `name`, `name:tag`, `tenant/name:tag`',
+});
 const UserName = Type.String({
   pattern: '^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63}$',
   description: 'User of the sandbox, by name or number',
@@ -72,7 +76,7 @@ export const Limits = Type.Object(
 
 export const CreateSandbox = Type.Object(
   {
-    template: optional(Name),
+    template: optional(TemplateReference),
     runtime: optional(Name),
     snapshot: optional(
       Type.String({
@@ -345,7 +349,7 @@ export const StdinWritten = Type.Object({ bytes: Count });
 
 export const Template = Type.Object(
   {
-    name: Name,
+    name: Type.String({ description: '`tenant/name` for another tenant’s' }),
     digest: Type.String(),
     ready: Type.Boolean(),
     bytes: Count,
@@ -369,7 +373,7 @@ export const RuntimeList = Type.Object({
   ),
 });
 export const Pool = Type.Object(
-  { template: Name, runtime: Name, size: Count, ready: Count, starting: Count },
+  { template: TemplateReference, runtime: Name, size: Count, ready: Count, starting: Count },
   { $id: 'Pool' },
 );
 export const PoolList = Type.Object({ items: Type.Array(Pool) });

@@ -193,7 +193,17 @@ async function runServer(config: ServeConfig): Promise<void> {
   const node = new HostNode({ root, diskProbeDir: paths.server, log });
   const proxy = new EgressSocketClient({ socketPath: egressSocketPath(paths.egress), log });
   const presets = readPresets(); // takes a second or two, and only who uses one waits for it
-  const core = createCore({ store, node, clock: systemClock, log, tokenSecret: secret, proxy, presets });
+  const contextsDir = paths.contexts;
+  const core = createCore({
+    store,
+    node,
+    clock: systemClock,
+    log,
+    tokenSecret: secret,
+    proxy,
+    presets,
+    contextsDir,
+  });
   const e2b = await createE2bProtocol(core, {
     log,
     internet: config.e2bInternet ?? 'packages',

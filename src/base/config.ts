@@ -120,7 +120,10 @@ export function instanceTag(dataDir: string): string {
 
 /** `python=10`, `python@gvisor=10`. @throws CasemateError `invalid_request` */
 export function parsePool(text: string): PoolSetting {
-  const match = /^([a-z0-9][a-z0-9-]*)(?:@([a-z0-9][a-z0-9-]*))?=(\d{1,4})$/.exec(text);
+  const match =
+    /^((?:[a-z0-9][a-z0-9-]*\/)?[a-z0-9][a-z0-9-]*(?::[\w.-]+)?)(?:@([a-z0-9][a-z0-9-]*))?=(\d{1,4})$/.exec(
+      text,
+    );
   if (match?.[1] === undefined) {
     throw new CasemateError('invalid_request', `A pool is written template[@runtime]=n, not "${text}".`);
   }

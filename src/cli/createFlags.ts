@@ -54,7 +54,7 @@ export function number(text: string): number {
   return value;
 }
 
-function pair(text: string, before: Record<string, string>): Record<string, string> {
+export function pair(text: string, before: Record<string, string>): Record<string, string> {
   const at = text.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('write name=value');
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };

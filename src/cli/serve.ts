@@ -1,7 +1,14 @@
 /** `casemate serve`: the whole server on this machine, in the foreground. */
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { defaultDataDir, defaultPort, parsePool, type PoolSetting } from '../base/config.ts';
+import {
+  defaultDataDir,
+  defaultPort,
+  parsePool,
+  parseRegistry,
+  type PoolSetting,
+  type RegistrySetting,
+} from '../base/config.ts';
 import { serve } from '../main.ts';
 
 interface ServeFlags {
@@ -9,6 +16,7 @@ interface ServeFlags {
   port: string;
   dataDir: string;
   pool: PoolSetting[];
+  registry: RegistrySetting[];
   gvisorPlatform?: 'systrap' | 'ptrace';
   e2bPreviews?: 'public' | 'private';
   e2bInternet: 'packages' | 'open' | 'closed';
@@ -40,6 +48,12 @@ export function serveCommand(program: Command): void {
       (text: string, before: PoolSetting[]) => [...before, parsePool(text)],
       [],
     )
+    .option(
+      '--registry <name[=url]>',
+      'let builds pull images from here; hub is where names without a registry lead; repeatable',
+      (text: string, before: RegistrySetting[]) => [...before, parseRegistry(text)],
+      [],
+    )
     .option('--tls-cert <file>', 'certificate with its chain (PEM): TLS on the same port; needs --tls-key')
     .option('--tls-key <file>', 'key of the certificate (PEM)')
     .addOption(
@@ -68,6 +82,7 @@ export function serveCommand(program: Command): void {
         dataDir: flags.dataDir,
         pools: flags.pool,
         e2bInternet: flags.e2bInternet,
+        registries: flags.registry,
         ...(flags.e2bPreviews === undefined ? {} : { e2bPreviews: flags.e2bPreviews }),
         ...(tlsCert === undefined || tlsKey === undefined
           ? {}

@@ -30,6 +30,8 @@ import { Egress } from './egress.ts';
 import { type AuditAction, Recorder } from './recorder.ts';
 import { Sandboxes } from './sandboxes.ts';
 import { Snapshots } from './snapshots.ts';
+import { Blobs } from './templates/blobs.ts';
+import { Templates } from './templates/templates.ts';
 import { SandboxTokens } from './tokens.ts';
 
 export interface CoreOptions {
@@ -42,6 +44,8 @@ export interface CoreOptions {
   readonly presets: Promise<Presets>;
   /** What tokens for single sandboxes are derived from; it has to outlive the server. */
   readonly tokenSecret: Buffer;
+  /** The server's folder of what builds take in. */
+  readonly contextsDir: string;
 }
 
 /** The tenant that a fresh server starts with. */
@@ -62,6 +66,8 @@ export interface SandboxMetrics {
 export class Core {
   readonly sandboxes: Sandboxes;
   readonly snapshots: Snapshots;
+  /** Templates that tenants build. */
+  readonly images: Templates;
   readonly tokens: SandboxTokens;
   readonly #options: CoreOptions;
   readonly #recorder: Recorder;
@@ -71,17 +77,27 @@ export class Core {
     this.#options = options;
     this.#recorder = new Recorder(options.store);
     this.#egress = new Egress({ ...options, recorder: this.#recorder });
-    this.sandboxes = new Sandboxes({ ...options, recorder: this.#recorder, egress: this.#egress });
+    this.images = new Templates({
+      ...options,
+      recorder: this.#recorder,
+      egress: this.#egress,
+      blobs: new Blobs(options.contextsDir),
+    });
+    this.sandboxes = new Sandboxes({
+      ...options,
+      recorder: this.#recorder,
+      egress: this.#egress,
+      catalog: this.images.catalog,
+    });
     this.snapshots = new Snapshots({ ...options, recorder: this.#recorder, sandboxes: this.sandboxes });
     this.tokens = new SandboxTokens(options.tokenSecret);
   }
 
   /** @param pools wanted now; they win over those that were set through the API earlier. */
   async start(pools: readonly PoolRow[]): Promise<void> {
-    const { store, node } = this.#options;
-    for (const { template, runtime, size } of [...store.pools.list(), ...pools]) {
-      node.setPool(template, runtime, size);
-    }
+    await this.images.reconcile();
+    for (const { template, runtime, size } of [...this.#options.store.pools.list(), ...pools])
+      this.images.pools.set(firstTenant, template, runtime, size);
     await this.sandboxes.reconcile();
     await this.snapshots.reconcile();
   }
@@ -89,6 +105,7 @@ export class Core {
   async stop(): Promise<void> {
     this.sandboxes.stop();
     this.snapshots.stop();
+    await this.images.stop();
     await this.#options.node.stop();
     this.#options.store.close();
   }
@@ -281,29 +298,33 @@ export class Core {
   }
 
   async removeTemplate(principal: Principal, name: string): Promise<void> {
+    if (!(await this.templates()).some((shipped) => shipped.name === name))
+      return this.images.remove(principal, name);
     needAdmin(principal);
+    this.images.needUnusedBase(await this.templates(), name);
     await this.#options.node.removeTemplate(name);
     this.#recorder.did(principal, 'template.remove', undefined, { template: name });
   }
 
   pools(principal: Principal): readonly PoolStatus[] {
     needAdmin(principal);
-    return this.#options.node.pools();
+    return this.images.pools.list();
   }
 
   /** @throws CasemateError `not_found` for a template that does not exist */
   async setPool(principal: Principal, template: string, runtime: string, size: number): Promise<PoolStatus> {
     needAdmin(principal);
-    const known = (await this.templates()).some((candidate) => candidate.name === template);
-    if (!known) throw new CasemateError('not_found', `There is no template ${template}.`);
+    const shipped = (await this.templates()).some((candidate) => candidate.name === template);
+    if (!shipped && this.images.catalog.findVersion(principal.tenantId, template) === undefined)
+      throw new CasemateError('not_found', `There is no template ${template}.`);
     if (!(await this.runtimes()).some((candidate) => candidate.name === runtime)) {
       throw new CasemateError('runtime_unavailable', `There is no runtime ${runtime}.`);
     }
-    this.#options.node.setPool(template, runtime, size);
+    this.images.pools.set(principal.tenantId, template, runtime, size);
     this.#options.store.pools.put(principal.tenantId, { template, runtime, size });
     this.#recorder.did(principal, 'pool.set', undefined, { template, runtime, size });
-    const status = this.#options.node
-      .pools()
+    const status = this.images.pools
+      .list()
       .find((pool) => pool.template === template && pool.runtime === runtime);
     return status ?? { template, runtime, size, ready: 0, starting: 0 };
   }

@@ -5,6 +5,7 @@ import { limits as bounds } from '../base/limits.ts';
 import type { SandboxLimits } from '../runtime/driver.ts';
 import type { SandboxRow, SnapshotRow } from '../store/types.ts';
 import type { Principal } from './access.ts';
+import type { ResolvedTemplate } from './templates/catalog.ts';
 
 export interface CreateRequest {
   readonly template?: string;
@@ -38,8 +39,10 @@ export function draftRow(
   request: CreateRequest,
   nowMs: number,
   defaultLimits: (template: string) => SandboxLimits,
-  snapshot?: SnapshotRow,
+  from: { readonly snapshot: SnapshotRow | undefined; readonly template: ResolvedTemplate | undefined },
 ): SandboxRow {
+  const { snapshot } = from;
+  const versionId = from.template?.version?.id ?? snapshot?.templateVersionId;
   const timeoutMs = request.timeoutMs ?? bounds.sandboxTimeoutMsDefault;
   const template = request.template ?? snapshot?.template ?? 'base';
   const runtime = request.runtime ?? snapshot?.runtime ?? 'gvisor';
@@ -53,6 +56,7 @@ export function draftRow(
     id: '',
     tenantId: principal.tenantId,
     template,
+    ...(versionId === undefined ? {} : { templateVersionId: versionId }),
     runtime,
     isolation: '',
     state: 'starting',
@@ -75,7 +79,7 @@ export function draftRow(
             administrator: request.policyIsOperators === true || principal.scope === 'admin',
           },
         }),
-    user: request.user ?? snapshot?.user ?? 'user',
+    user: request.user ?? snapshot?.user ?? from.template?.user ?? 'user',
     hostname: request.hostname ?? 'sandbox',
   };
 }

@@ -32,6 +32,9 @@ export type AuditAction =
   | 'port.connect'
   | 'template.build'
   | 'template.remove'
+  | 'template.change'
+  | 'template.tag'
+  | 'template.collect'
   | 'pool.set'
   | 'key.create'
   | 'key.remove';

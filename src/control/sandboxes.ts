@@ -10,6 +10,7 @@ import { confinedTo, needTenant, type Principal, sandboxFor, snapshotFor } from 
 import type { Clock } from './clock.ts';
 import type { Egress } from './egress.ts';
 import { type CreateRequest, draftCopy, draftRow, sorted } from './draft.ts';
+import type { Catalog } from './templates/catalog.ts';
 import { Pauses, withoutPause } from './pauses.ts';
 import { Reaper } from './reaper.ts';
 import type { Recorder } from './recorder.ts';
@@ -21,6 +22,7 @@ export interface SandboxesOptions {
   readonly clock: Clock;
   readonly recorder: Recorder;
   readonly egress: Egress;
+  readonly catalog: Catalog;
   readonly log: Log;
 }
 
@@ -129,19 +131,28 @@ export class Sandboxes {
     const { store, node, clock, egress } = this.#options;
     const snapshot =
       request.snapshot === undefined ? undefined : snapshotFor(store, principal, request.snapshot);
-    const draft = draftRow(principal, request, clock.now(), (name) => node.defaultLimits(name), snapshot);
+    const template =
+      snapshot === undefined
+        ? this.#options.catalog.resolve(principal.tenantId, request.template ?? 'base')
+        : undefined;
+    const draft = draftRow(principal, request, clock.now(), (name) => node.defaultLimits(name), {
+      snapshot,
+      template,
+    });
     if (draft.egress !== undefined) await egress.check(draft.egress);
     const bind = {
-      env: request.env ?? {},
+      env: { ...template?.env, ...request.env },
       user: draft.user,
+      ...(template?.cwd === undefined ? {} : { cwd: template.cwd }),
       ...(request.hostname === undefined ? {} : { hostname: request.hostname }),
     };
-    const { template, runtime, limits } = draft;
-    return this.#begin(principal, draft, (onTaken) =>
-      snapshot === undefined
-        ? node.claim({ template, runtime, limits, bind, onTaken })
-        : node.restore({ snapshotId: snapshot.id, limits, bind, onTaken }),
-    );
+    const { runtime, limits } = draft;
+    return this.#begin(principal, draft, (onTaken) => {
+      if (snapshot !== undefined) return node.restore({ snapshotId: snapshot.id, limits, bind, onTaken });
+      const { nodeName = draft.template, start } = template ?? {};
+      const from = { template: nodeName, ...(start === undefined ? {} : { start }) };
+      return node.claim({ ...from, runtime, limits, bind, onTaken });
+    });
   }
 
   /** A child of a fork: starts from what `source` was when `snapshotId` was taken, with a name of its own. */

@@ -74,7 +74,7 @@ export class Snapshots {
     const id = newId();
     const source = this.#options.sandboxes.get(principal, sandboxId);
     const bytes = await this.#write(principal, sandboxId, id, { transient: false });
-    const { template, runtime, limits, user, snapshotId } = source;
+    const { template, templateVersionId, runtime, limits, user, snapshotId } = source;
     const now = clock.now();
     const row: SnapshotRow = {
       id,
@@ -86,6 +86,7 @@ export class Snapshots {
       sandboxId,
       ...(snapshotId === undefined ? {} : { parentId: snapshotId }),
       template,
+      ...(templateVersionId === undefined ? {} : { templateVersionId }),
       runtime,
       limits,
       user,

@@ -4,6 +4,8 @@ export interface BindParams {
   readonly env?: Readonly<Record<string, string>>;
   readonly user?: string;
   readonly hostname?: string;
+  /** Where programs start that name no directory, instead of their user's home. */
+  readonly cwd?: string;
   readonly clockUnixMs?: number;
   readonly entropyBase64?: string;
   readonly cpus?: number;

@@ -155,10 +155,14 @@ export class Layers {
     return name;
   }
 
-  /** Writes down that a template consists of these layers. @returns its digest. */
-  async defineImage(layers: readonly string[]): Promise<string> {
+  /**
+   * Writes down that a template consists of these layers.
+   * @param settings a digest of what else tells it from another one.
+   * @returns its digest.
+   */
+  async defineImage(layers: readonly string[], settings: string): Promise<string> {
     const digest = createHash('sha256')
-      .update(`image ${layers.join(' ')}`)
+      .update(`image ${settings} ${layers.join(' ')}`)
       .digest('hex');
     const file = this.#path('images', `${digest}.json`);
     await writeFile(`${file}.new`, JSON.stringify({ layers }), { mode: 0o600, flush: true });

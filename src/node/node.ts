@@ -7,8 +7,10 @@ import { GuestClient } from '../guest/client.ts';
 import { openAgentStream } from '../guest/stream.ts';
 import type { RootInstance, RuntimeProbe } from '../rootd/protocol.ts';
 import type { Inspection, RuntimeCapabilities, SandboxLimits } from '../runtime/driver.ts';
+import { HostBuilds } from './builds.ts';
 import { admit, hostRoom } from './admission.ts';
 import { Pool } from './pool.ts';
+import { runStart } from './imageStart.ts';
 import { Rest, wake } from './rest.ts';
 import type { RootClient } from './rootClient.ts';
 import { ensureStarted } from './startCommand.ts';
@@ -17,10 +19,12 @@ import type {
   ClaimRequest,
   GoneReason,
   LiveSandbox,
+  NodeBuilds,
   PoolStatus,
   RestoreRequest,
   RuntimeInfo,
   SandboxNode,
+  StartCommand,
   TemplateInfo,
 } from './types.ts';
 
@@ -43,6 +47,7 @@ export interface HostNodeOptions {
 }
 
 export class HostNode implements SandboxNode {
+  readonly builds: NodeBuilds;
   readonly #options: HostNodeOptions;
   readonly #live = new Map<string, LiveSandbox>();
   /** What the root process said of each that was connected to. */
@@ -59,6 +64,11 @@ export class HostNode implements SandboxNode {
 
   constructor(options: HostNodeOptions) {
     this.#options = options;
+    this.builds = new HostBuilds({
+      root: options.root,
+      admit: (start) => this.#admitted(start),
+      connect: (instance) => this.#connectOrDestroy(instance, 'cold'),
+    });
   }
 
   async start(): Promise<void> {
@@ -129,7 +139,8 @@ export class HostNode implements SandboxNode {
       const warm = pool.take();
       if (warm !== undefined) return warm;
     }
-    return this.#make(request.template, request.runtime, request.limits, 'cold');
+    const { template, runtime, limits, start } = request;
+    return this.#started(await this.#make(template, runtime, limits, 'cold'), start);
   }
 
   async restore(request: RestoreRequest): Promise<LiveSandbox> {
@@ -221,6 +232,7 @@ export class HostNode implements SandboxNode {
       clockUnixMs: Date.now(), // it may have stood still in its pool for long
       ...(bind.user === undefined ? {} : { user: bind.user }),
       ...(bind.hostname === undefined ? {} : { hostname: bind.hostname }),
+      ...(bind.cwd === undefined ? {} : { cwd: bind.cwd }),
     });
   }
 
@@ -230,10 +242,24 @@ export class HostNode implements SandboxNode {
   }
 
   /** One for a pool: its first program has run, so that a user's first finds caches filled, and it stands still. */
-  async #makeWarm(template: string, runtime: string): Promise<LiveSandbox> {
-    const sandbox = await this.#make(template, runtime, this.defaultLimits(template), 'warm');
+  async #makeWarm(template: string, runtime: string, start?: StartCommand): Promise<LiveSandbox> {
+    const sandbox = await this.#started(
+      await this.#make(template, runtime, this.defaultLimits(template), 'warm'),
+      start,
+    );
     try {
-      await sandbox.guest.warm(defaultUser);
+      await sandbox.guest.warm(start?.user ?? defaultUser);
+      return sandbox;
+    } catch (error) {
+      await this.destroy(sandbox.id);
+      throw error;
+    }
+  }
+
+  /** Runs what the template starts with. @throws CasemateError `template_not_ready`; nothing of it is left then. */
+  async #started(sandbox: LiveSandbox, start: StartCommand | undefined): Promise<LiveSandbox> {
+    try {
+      if (start !== undefined) await runStart(sandbox.guest, start);
       return sandbox;
     } catch (error) {
       await this.destroy(sandbox.id);
@@ -369,14 +395,14 @@ export class HostNode implements SandboxNode {
     return [...this.#pools.values()].map((pool) => pool.status());
   }
 
-  setPool(template: string, runtime: string, size: number): void {
+  setPool(template: string, runtime: string, size: number, start?: StartCommand): void {
     const existing = this.#pools.get(poolKey(template, runtime));
     if (existing !== undefined) return existing.resize(size);
     const pool = new Pool({
       template,
       runtime,
       size,
-      make: () => this.#makeWarm(template, runtime),
+      make: () => this.#makeWarm(template, runtime, start),
       discard: async (id) => void (await this.#destroyOnHost(id)),
       log: this.#options.log,
     });

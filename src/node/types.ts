@@ -1,16 +1,23 @@
 /** What the node offers to control: claim, adopt and destroy sandboxes on this host. Types only. */
 import type { Inspection, RuntimeCapabilities, SandboxLimits } from '../runtime/driver.ts';
 import type { GuestClient } from '../guest/client.ts';
+import type { RootImageSource, RootLayerSource } from '../rootd/protocol.ts';
 import type { Rest } from './rest.ts';
+
+export type ImageSource = RootImageSource;
+export type LayerSource = RootLayerSource;
 
 export interface ClaimRequest {
   readonly template: string;
+  readonly start?: StartCommand;
   readonly runtime: string;
   readonly limits: SandboxLimits;
   readonly bind: {
     readonly env: Readonly<Record<string, string>>;
     readonly user?: string;
     readonly hostname?: string;
+    /** Where programs start that name no directory. */
+    readonly cwd?: string;
   };
   /**
    * Called once, synchronously, when the id is known and before anything of the tenant touches the sandbox; control
@@ -28,6 +35,47 @@ export interface RestoreRequest {
   readonly limits: SandboxLimits;
   /** As in `ClaimRequest`. */
   onTaken(id: string): void;
+}
+
+/** What a template's sandboxes run before anybody gets them. */
+export interface StartCommand {
+  readonly command: string;
+  /** Ends with 0 when the started program is ready. */
+  readonly ready?: string;
+  readonly readyTimeoutMs: number;
+  readonly env: Readonly<Record<string, string>>;
+  readonly user: string;
+  readonly cwd?: string;
+}
+
+/** Layers of templates on this host, and the sandboxes that make them. */
+export interface NodeBuilds {
+  /** An image as a layer; `config` is its own JSON. @throws CasemateError `build_failed`, `forbidden` */
+  pull(
+    source: RootImageSource,
+    onProgress: (message: string) => void,
+  ): Promise<{ layer: string; config: string }>;
+  hasLayer(digest: string): Promise<boolean>;
+  /** Starts a sandbox whose changes `seal` makes into a layer. It belongs to the caller, who ends it. */
+  start(params: {
+    readonly layers: readonly string[];
+    readonly sources: Readonly<Record<string, RootLayerSource>>;
+    readonly caches: readonly { readonly id: string; readonly target: string }[];
+    readonly limits: SandboxLimits;
+  }): Promise<LiveSandbox>;
+  /** Ends it and keeps what it changed. @returns bytes on disk. */
+  seal(sandbox: LiveSandbox, digest: string): Promise<number>;
+  /**
+   * Makes a stack of layers into something that sandboxes start from, by the name of its digest (`imageName`).
+   * @param settings a digest of what else tells it from another template of the same layers.
+   */
+  defineImage(layers: readonly string[], settings: string): Promise<string>;
+  /** Takes away what is not to be kept; with `dryRun` it only says what that would be. */
+  collect(options: {
+    readonly keepImages: readonly string[];
+    readonly keepLayers: readonly string[];
+    readonly dryRun: boolean;
+  }): Promise<{ images: readonly string[]; layers: readonly string[]; bytes: number }>;
 }
 
 export interface LiveSandbox {
@@ -87,6 +135,7 @@ export interface GoneReason {
 }
 
 export interface SandboxNode {
+  readonly builds: NodeBuilds;
   /** Connects to the root process and learns what survived; attaches to nothing yet. */
   start(): Promise<void>;
   /** Ids that still run after a restart of this process. */
@@ -128,7 +177,7 @@ export interface SandboxNode {
   /** `listener` hears of sandboxes that go on with another address, after their runtime had to end them for a snapshot. */
   onMoved(listener: (live: LiveSandbox) => void): void;
   pools(): readonly PoolStatus[];
-  setPool(template: string, runtime: string, size: number): void;
+  setPool(template: string, runtime: string, size: number, start?: StartCommand): void;
   runtimes(): Promise<readonly RuntimeInfo[]>;
   templates(): Promise<readonly TemplateInfo[]>;
   /** Limits of a sandbox of the template that asks for none; pooled ones have them. */

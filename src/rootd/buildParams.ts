@@ -39,6 +39,7 @@ export function layersOf(value: unknown): string[] {
 
 export function pullParams(params: Fields): { source: RootImageSource } {
   const source = fields(params.source, 'source');
+  if (source.kind === 'scratch') return { source: { kind: 'scratch' } };
   if (source.kind === 'archive' || source.kind === 'layout')
     return { source: { kind: source.kind, id: text(source.id, /^[a-z0-9]{20}$/, 'id') } };
   return {

@@ -77,6 +77,7 @@ export class Builds {
     this.#options.cgroups.create(id, jailLimits);
     try {
       mkdirSync(directory, { mode: 0o711 });
+      if (source.kind === 'scratch') return { layer: await this.#emptyLayer(directory), config: '{}' };
       const from = this.#imageSource(source);
       const identity = await this.#identity(from, directory, id);
       const layer = createHash('sha256').update(`image ${unpackVersion} ${identity}`).digest('hex');
@@ -113,7 +114,19 @@ export class Builds {
     return { layer, config };
   }
 
-  #imageSource(source: RootImageSource): ImageSource {
+  /** What `FROM scratch` begins with: nothing but the place where the agent is seen. */
+  async #emptyLayer(directory: string): Promise<string> {
+    const layer = createHash('sha256').update('scratch').digest('hex');
+    if (await this.has(layer)) return layer;
+    const disk = new SandboxDisk(directory);
+    await disk.create(bounds.sandboxDiskMibMin, { files: true });
+    for (const folder of ['upper', 'upper/.casemate']) mkdirSync(join(disk.mountPoint, folder));
+    await disk.unmount();
+    await this.#options.layers.take(layer, disk.image, { jailed: false });
+    return layer;
+  }
+
+  #imageSource(source: Exclude<RootImageSource, { kind: 'scratch' }>): ImageSource {
     const { registries, contextsDir } = this.#options;
     if (source.kind !== 'registry') {
       const path = join(contextsDir, named(source.id));

@@ -55,6 +55,8 @@ export type RootImageSource =
       /** `:3.12` or `@sha256:…`. */
       readonly reference: string;
     }
+  /** Nothing at all. */
+  | { readonly kind: 'scratch' }
   /** A file, or a folder in OCI layout, among the server's build contexts. */
   | { readonly kind: 'archive' | 'layout'; readonly id: string };
 
@@ -96,7 +98,7 @@ export interface RootMethods {
     result: RootInstance;
   };
   sealLayer: { params: { id: string; digest: string }; result: { bytes: number } };
-  defineImage: { params: { layers: readonly string[] }; result: { digest: string } };
+  defineImage: { params: { layers: readonly string[]; settings: string }; result: { digest: string } };
   collectImages: {
     params: { keepImages: readonly string[]; keepLayers: readonly string[]; dryRun: boolean };
     result: { images: string[]; layers: string[]; bytes: number };

@@ -209,7 +209,9 @@ export class Root {
       hasLayer: async ({ digest }) => ({ has: await this.#builds.has(digest) }),
       startLayer: (params) => this.#builds.start(params),
       sealLayer: ({ id, digest }) => this.#builds.seal(id, digest),
-      defineImage: async ({ layers }) => ({ digest: await this.#layers.defineImage(layers) }),
+      defineImage: async ({ layers, settings }) => ({
+        digest: await this.#layers.defineImage(layers, settings),
+      }),
       collectImages: (params) => this.#collect(params),
     };
   }

@@ -118,7 +118,10 @@ async function dispatch(
     case 'sealLayer':
       return handlers.sealLayer({ id: sandboxId(params), digest: build.digestOf(params.digest) }, progress);
     case 'defineImage':
-      return handlers.defineImage({ layers: build.layersOf(params.layers) }, progress);
+      return handlers.defineImage(
+        { layers: build.layersOf(params.layers), settings: build.digestOf(params.settings) },
+        progress,
+      );
     case 'collectImages':
       return handlers.collectImages(build.collectParams(params), progress);
     case 'buildTemplate':

@@ -49,6 +49,11 @@ export function snapshotStore(database: DatabaseSync): SnapshotStore {
     },
     expired: (before) => expired.all(before).flatMap((row) => rowOf(row) ?? []),
     ids: () => ids.all().map((row) => String((row as { id: string }).id)),
+    templateVersionIds: () =>
+      database
+        .prepare("SELECT DISTINCT json_extract(record, '$.templateVersionId') AS id FROM snapshots")
+        .all()
+        .flatMap(({ id }) => (typeof id === 'string' ? [id] : [])),
     remove: (id) => void remove.run(id),
   };
 }

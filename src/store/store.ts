@@ -7,6 +7,7 @@ import { keyStore, tenantStore } from './keys.ts';
 import { poolStore } from './pools.ts';
 import { sandboxStore } from './sandboxes.ts';
 import { snapshotStore } from './snapshots.ts';
+import { templateStore } from './templates.ts';
 import type { Store } from './types.ts';
 
 const migrationsFolder = new URL('./migrations/', import.meta.url);
@@ -39,6 +40,7 @@ export function openStore(path: string): Store {
     audit: auditStore(database),
     pools: poolStore(database),
     snapshots: snapshotStore(database),
+    templates: templateStore(database),
     close: () => database.close(),
   };
 }

@@ -1,6 +1,7 @@
 /** What control stores, behind interfaces that SQLite fills today; synchronous, because a row has to be there at once. */
 
 import type { EgressPolicy } from '../../schema/policy.ts';
+import type { TemplateStore } from './templateTypes.ts';
 
 export interface KeyRow {
   readonly id: string;
@@ -30,6 +31,8 @@ export interface SandboxRow {
   readonly workspaceId?: string;
   readonly functionId?: string;
   readonly template: string;
+  /** Of a tenant's template: the version that it was started from. */
+  readonly templateVersionId?: string;
   readonly runtime: string;
   readonly isolation: string;
   readonly state: SandboxState;
@@ -79,6 +82,7 @@ export interface SnapshotRow {
   readonly sandboxId: string;
   readonly parentId?: string;
   readonly template: string;
+  readonly templateVersionId?: string;
   readonly runtime: string;
   readonly limits: SandboxRow['limits'];
   readonly user: string;
@@ -94,6 +98,8 @@ export interface SnapshotStore {
   expired(before: string): readonly SnapshotRow[];
   /** Ids of all tenants'. */
   ids(): readonly string[];
+  /** Versions of templates that all tenants' were taken on. */
+  templateVersionIds(): readonly string[];
   remove(id: string): void;
 }
 
@@ -218,5 +224,6 @@ export interface Store {
   readonly audit: AuditStore;
   readonly pools: PoolStore;
   readonly snapshots: SnapshotStore;
+  readonly templates: TemplateStore;
   close(): void;
 }

@@ -1,22 +1,7 @@
 /** Everything of a server that is not one sandbox: templates, runtimes, pools, keys, audit. */
-import { CasemateError, errorFromWire } from './errors.ts';
-import { type ConnectionOptions, jsonLines, Transport } from './transport.ts';
-import type {
-  AuditChain,
-  AuditEvent,
-  BuildProgress,
-  KeyInfo,
-  Page,
-  PoolInfo,
-  RuntimeInfo,
-  SnapshotInfo,
-  TemplateInfo,
-} from './types.ts';
-
-type BuildLine =
-  | ({ readonly type: 'progress' } & BuildProgress)
-  | { readonly type: 'done'; readonly template: TemplateInfo }
-  | { readonly type: 'error' };
+import { Templates } from './templates.ts';
+import { type ConnectionOptions, Transport } from './transport.ts';
+import type { AuditChain, AuditEvent, KeyInfo, Page, PoolInfo, RuntimeInfo, SnapshotInfo } from './types.ts';
 
 /**
  * @example
@@ -28,26 +13,10 @@ export class Casemate {
 
   constructor(options: ConnectionOptions = {}) {
     this.#transport = new Transport(options);
+    this.templates = new Templates(this.#transport);
   }
 
-  readonly templates = {
-    list: async (): Promise<TemplateInfo[]> => this.#items('/v1/templates'),
-    /** Builds it unless its definition is unchanged. @throws CasemateError `template_not_ready` */
-    build: async (name: string, onProgress?: (progress: BuildProgress) => void): Promise<TemplateInfo> => {
-      const response = await this.#transport.request(
-        'POST',
-        `/v1/templates/${encodeURIComponent(name)}/build`,
-      );
-      for await (const line of jsonLines<BuildLine>(response)) {
-        if (line.type === 'done') return line.template;
-        if (line.type === 'error') throw errorFromWire(line);
-        onProgress?.(line);
-      }
-      throw new CasemateError('internal', 'The build ended without an answer.');
-    },
-    remove: (name: string): Promise<void> =>
-      this.#transport.done('DELETE', `/v1/templates/${encodeURIComponent(name)}`),
-  };
+  readonly templates: Templates;
 
   readonly runtimes = {
     list: async (): Promise<RuntimeInfo[]> => this.#items('/v1/runtimes'),

@@ -14,6 +14,16 @@ export {
   Sandbox,
   type SpawnOptions,
 } from './sandbox.ts';
+export {
+  type BuildLogLine,
+  type BuildOptions,
+  type Collected,
+  type TemplateDetail,
+  Templates,
+  type TemplateSource,
+  type TemplateVersion,
+} from './templates.ts';
+export { type CopyOptions, template, TemplateBuilder, type TemplateStart } from './templateBuilder.ts';
 export type { ConnectionOptions } from './transport.ts';
 export type * from './types.ts';
 export type { Bytes } from './upload.ts';

@@ -21,9 +21,16 @@ import { apiVersion, openApiDocument } from './openapi.ts';
 import { isSchema, type Route } from './route.ts';
 import { sandboxRoutes } from './sandboxRoutes.ts';
 import { snapshotRoutes } from './snapshotRoutes.ts';
+import { templateRoutes } from './templateRoutes.ts';
 import { serveTunnels } from './tunnel.ts';
 
-export const routes: readonly Route[] = [...sandboxRoutes, ...snapshotRoutes, ...fileRoutes, ...hostRoutes];
+export const routes: readonly Route[] = [
+  ...sandboxRoutes,
+  ...snapshotRoutes,
+  ...fileRoutes,
+  ...hostRoutes,
+  ...templateRoutes,
+];
 
 const closeGraceMs = 2000;
 const nothing = { type: 'object', additionalProperties: false };

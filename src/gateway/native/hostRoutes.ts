@@ -33,7 +33,16 @@ export const hostRoutes: readonly Route[] = [
     summary: 'List templates',
     status: 200,
     answer: api.TemplateList,
-    handle: async ({ core }) => ({ items: await core.templates() }),
+    handle: async ({ core, principal }) => {
+      const own = core.images.list(principal).map(({ name, digest, ready, bytes, builtAt }) => ({
+        name,
+        digest,
+        ready,
+        bytes,
+        ...(builtAt === undefined ? {} : { builtAt }),
+      }));
+      return { items: [...(await core.templates()), ...own] };
+    },
   },
   {
     method: 'POST',
@@ -47,7 +56,7 @@ export const hostRoutes: readonly Route[] = [
   {
     method: 'DELETE',
     path: '/v1/templates/{template}',
-    summary: 'Remove a built template',
+    summary: 'Remove a template of one’s own with all versions, or a built one that is shipped',
     params: templateParams,
     status: 204,
     handle: ({ core, principal, params }) => core.removeTemplate(principal, params.template ?? ''),
@@ -72,7 +81,7 @@ export const hostRoutes: readonly Route[] = [
     method: 'PUT',
     path: '/v1/pools/{template}',
     summary: 'Set the size of a warm pool',
-    params: templateParams,
+    params: { template: api.TemplateReference },
     body: api.SetPool,
     status: 200,
     answer: api.Pool,

@@ -11,13 +11,18 @@ export function sandboxView(row: SandboxRow): Static<typeof api.Sandbox> {
     workspaceId: _workspace,
     functionId: _function,
     pauseId: _pause,
+    templateVersionId: _version,
     egress,
     ...shown
   } = row;
   return { ...shown, ...(egress === undefined ? {} : { policy: egress.policy }) };
 }
 
-export function snapshotView({ tenantId: _tenant, ...shown }: SnapshotRow): Static<typeof api.Snapshot> {
+export function snapshotView({
+  tenantId: _tenant,
+  templateVersionId: _version,
+  ...shown
+}: SnapshotRow): Static<typeof api.Snapshot> {
   return shown;
 }
 
