@@ -98,7 +98,12 @@ async function makeImage(image: string, { template, config = [], only = ['.'] }:
   );
   await runCommand(['umoci', 'raw', 'add-layer', '--image', image, tar], { timeoutMs: 300_000 });
   await rm(tar);
-  const flags = ['--clear=config.env', '--config.env', 'PATH=/usr/local/bin:/usr/bin:/bin', ...config];
+  const flags = [
+    '--clear=config.env',
+    '--config.env',
+    'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    ...config,
+  ];
   await runCommand(['umoci', 'config', '--image', image, ...flags], { timeoutMs: 60_000 });
 }
 

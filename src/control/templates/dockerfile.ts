@@ -109,35 +109,49 @@ function stageOf(instruction: Instruction, index: number, lookup: Lookup): Stage
 
 function read(text: string): Instruction[] {
   const document = text.split(/\r?\n/);
-  return DockerfileParser.parse(text)
-    .getInstructions()
-    .map((parsed): Instruction => {
-      const line = parsed.getRange().start.line + 1;
-      const keyword = parsed.getKeyword().toUpperCase();
-      const flags = 'getFlags' in parsed ? (parsed as Flagged).getFlags() : [];
-      const heredocs = (parsed as unknown as WithHeredocs).getHeredocs().map((heredoc): Heredoc => {
-        const range = heredoc.getContentRange();
-        const content = range === null ? [] : document.slice(range.start.line, range.end.line + 1);
-        const start = heredoc.getStartRange();
-        const opening = document[start.start.line]?.slice(start.start.character, start.end.character) ?? '';
-        return {
-          name: heredoc.getName(),
-          content: content.length === 0 ? '' : `${content.join('\n')}\n`,
-          expands: !/["']/.test(opening),
-        };
-      });
-      const content = parsed.getArgumentsContent() ?? '';
-      const list = withoutJson.has(keyword) ? undefined : jsonList(content);
-      if (content === '') throw atLine(line, `${keyword} needs something after it.`);
+  const parsedFile = DockerfileParser.parse(text);
+  const continuation = parsedFile.getEscapeCharacter();
+  return parsedFile.getInstructions().map((parsed): Instruction => {
+    const line = parsed.getRange().start.line + 1;
+    const keyword = parsed.getKeyword().toUpperCase();
+    const flags = 'getFlags' in parsed ? (parsed as Flagged).getFlags() : [];
+    const heredocs = (parsed as unknown as WithHeredocs).getHeredocs().map((heredoc): Heredoc => {
+      const range = heredoc.getContentRange();
+      const content = range === null ? [] : document.slice(range.start.line, range.end.line + 1);
+      const start = heredoc.getStartRange();
+      const opening = document[start.start.line]?.slice(start.start.character, start.end.character) ?? '';
       return {
-        keyword,
-        line,
-        text: content,
-        flags: flags.map((flag) => [flag.getName(), flag.getValue() ?? ''] as const),
-        heredocs,
-        ...(list === undefined ? {} : { list }),
+        name: heredoc.getName(),
+        content: content.length === 0 ? '' : `${content.join('\n')}\n`,
+        expands: !/["']/.test(opening),
       };
     });
+    const raw = parsed.getRawArgumentsContent() ?? '';
+    const content = heredocs.length > 0 ? raw : joined(raw, continuation);
+    const list = withoutJson.has(keyword) ? undefined : jsonList(content);
+    if (content === '') throw atLine(line, `${keyword} needs something after it.`);
+    return {
+      keyword,
+      line,
+      text: content,
+      flags: flags.map((flag) => [flag.getName(), flag.getValue() ?? ''] as const),
+      heredocs,
+      ...(list === undefined ? {} : { list }),
+    };
+  });
+}
+
+/** One line of those that were continued; comments and empty lines between them are left out. */
+function joined(raw: string, continuation: string): string {
+  const lines = raw.split(/\r?\n/).filter((line, index) => index === 0 || !/^\s*(#|$)/.test(line));
+  return lines
+    .map((line, index) => {
+      const end = line.trimEnd();
+      return end.endsWith(continuation) && index < lines.length - 1
+        ? end.slice(0, -continuation.length)
+        : line;
+    })
+    .join('');
 }
 
 interface WithHeredocs {

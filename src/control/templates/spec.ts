@@ -25,6 +25,7 @@ export interface BuildRequest {
 }
 
 const componentPattern = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
+const registryPattern = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/;
 const referencePattern = /^(?:([^@]+?)(?::([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?)(?:@(sha256:[0-9a-f]{64}))?$/;
 
 /**
@@ -38,6 +39,7 @@ export function imageReference(text: string): ImageSource | undefined {
   const first = parts[0] ?? '';
   const hasRegistry = parts.length > 1 && (/[.:]/.test(first) || first === 'localhost');
   const registry = hasRegistry ? first : 'hub';
+  if (!registryPattern.test(registry)) return undefined;
   const rest = hasRegistry ? parts.slice(1) : parts.length === 1 ? ['library', ...parts] : parts;
   if (!rest.every((part) => componentPattern.test(part))) return undefined;
   const reference = digest === undefined ? `:${tag ?? 'latest'}` : `@${digest}`;
