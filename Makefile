@@ -6,7 +6,7 @@ UNIT := $(shell git ls-files --cached --others --exclude-standard 'src/*.test.ts
 SYSTEM := $(wildcard test/system/*.test.ts)
 LONG := $(wildcard test/long/*.test.ts)
 
-.PHONY: setup demo test test-all check bench format docs clean templates
+.PHONY: setup demo test test-all test-kvm check bench format docs clean templates
 
 setup:
 	@scripts/setup.sh
@@ -27,6 +27,11 @@ test-all: templates
 	@$(GO) vet ./...
 	@$(GO) test ./...
 	@$(NODE) scripts/test.ts $(UNIT) -- $(SYSTEM) $(LONG)
+
+# Real KVM inside an emulated host: minutes, and no part of `test`. CASEMATE_FIRECRACKER and CASEMATE_CLOUD_HYPERVISOR
+# name the programs whose suites are to run there too.
+test-kvm: templates
+	@$(NODE) test/kvm/run.ts $(filter-out src/runtime/gvisor/%,$(wildcard src/runtime/*/driver.test.ts))
 
 check: setup
 	@node_modules/.bin/biome format .

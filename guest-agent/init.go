@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -47,7 +48,8 @@ func wakeMachine() (string, error) {
 	if err := loadModules("/modules"); err != nil {
 		return "", err
 	}
-	return waitFor(agentPort)
+	// Which of the two there can be is decided by the modules that the host packed.
+	return waitFor(agentPort, vsockDevice)
 }
 
 // bootMachine does all of it, and runs a few programs so that clones need not be the first.
@@ -104,13 +106,15 @@ func loadModules(folder string) error {
 }
 
 // waitFor answers the first path that matches; drivers make their devices a moment after they were loaded.
-func waitFor(pattern string) (string, error) {
+func waitFor(patterns ...string) (string, error) {
 	for begun := time.Now(); time.Since(begun) < deviceWait; time.Sleep(deviceRetry) {
-		if found, _ := filepath.Glob(pattern); len(found) > 0 {
-			return found[0], nil
+		for _, pattern := range patterns {
+			if found, _ := filepath.Glob(pattern); len(found) > 0 {
+				return found[0], nil
+			}
 		}
 	}
-	return "", errors.New("no " + pattern)
+	return "", errors.New("no " + strings.Join(patterns, ", no "))
 }
 
 // enterRoot puts the layers over one another and makes the result the root of everything.

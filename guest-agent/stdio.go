@@ -6,14 +6,18 @@ import (
 	"time"
 )
 
-// openStream answers the host's byte stream: standard input and output, or the port of a virtual machine that "--init"
-// brings up first; it opens once only. Programs never inherit it.
+// openStream answers the host's byte stream: standard input and output, or the serial port or vsock of a virtual machine
+// that "--init" brings up first; a port opens once only. Programs never inherit it.
 func (a *agent) openStream(arguments []string) (io.Reader, io.Writer, error) {
 	boot := map[string]func() (string, error){"--init": a.bootMachine, "--probe": wakeMachine}
 	if len(arguments) == 1 && boot[arguments[0]] != nil {
 		port, err := boot[arguments[0]]()
 		if err != nil {
 			return nil, nil, err
+		}
+		if port == vsockDevice {
+			stream, err := listenVsock()
+			return stream, stream, err
 		}
 		fd, err := syscall.Open(port, syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 		if err != nil {

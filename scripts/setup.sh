@@ -23,7 +23,7 @@ missing_packages() {
   local pair
   for pair in mmdebstrap:mmdebstrap nft:nftables ip:iproute2 mkfs.ext4:e2fsprogs losetup:mount nsenter:util-linux \
     setpriv:util-linux pip3:python3-pip curl:curl ps:procps runsc:runsc tcpdump:tcpdump \
-    qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mkfs.erofs:erofs-utils as:binutils skopeo:skopeo umoci:umoci docker-registry:docker-registry; do
+    qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mkfs.erofs:erofs-utils as:binutils lz4:lz4 skopeo:skopeo umoci:umoci docker-registry:docker-registry; do
     command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
   done
   command -v go >/dev/null || echo golang-go

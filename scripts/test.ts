@@ -17,7 +17,11 @@ async function runFiles(files: readonly string[], concurrency: number): Promise<
     execArgv: ['--disable-warning=ExperimentalWarning'],
   });
   events.on('test:pass', ({ name, skip, details }) => {
-    if (details.type === 'suite') return;
+    // A suite that is skipped reports none of its tests.
+    if (details.type === 'suite') {
+      if (typeof skip === 'string') skipped.push(`${name}: ${skip}`);
+      return;
+    }
     totals.tests += 1;
     if (skip === undefined || skip === false) totals.passed += 1;
     else skipped.push(`${name}: ${skip === true ? 'no reason given' : skip}`);

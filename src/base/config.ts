@@ -100,6 +100,14 @@ export function pathsOf(dataDir: string): Paths {
   };
 }
 
+/** Programs that no package brings: the user names them. */
+export function namedPrograms(): Readonly<Record<'firecracker' | 'cloudHypervisor', string | undefined>> {
+  return {
+    firecracker: process.env.CASEMATE_FIRECRACKER,
+    cloudHypervisor: process.env.CASEMATE_CLOUD_HYPERVISOR,
+  };
+}
+
 /** Whether only this machine can reach what listens there. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.');

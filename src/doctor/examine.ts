@@ -1,8 +1,11 @@
 /** Looks at this machine by doing: every runtime starts a real sandbox, every needed program is asked. */
 import { existsSync } from 'node:fs';
-import { type Paths, systemUser } from '../base/config.ts';
+import { namedPrograms, type Paths, systemUser } from '../base/config.ts';
 import { runCommand } from '../base/child.ts';
 import { listTemplates } from '../image/store.ts';
+import { CloudHypervisorDriver } from '../runtime/cloud-hypervisor/driver.ts';
+import type { ProbeResult, RuntimeDriver } from '../runtime/driver.ts';
+import { FirecrackerDriver } from '../runtime/firecracker/driver.ts';
 import { CgroupSet } from '../runtime/host/cgroup.ts';
 import { GvisorDriver } from '../runtime/gvisor/driver.ts';
 import { QemuDriver } from '../runtime/qemu/driver.ts';
@@ -27,8 +30,7 @@ export async function examine(paths: Paths): Promise<Finding[]> {
     guestAgent(paths),
     cgroups(),
     await gvisor(paths),
-    await qemu(paths),
-    ...laterRuntimes(),
+    ...(await machines(paths)),
     await templates(paths),
   ];
 }
@@ -109,35 +111,43 @@ async function gvisor(paths: Paths): Promise<Finding> {
   return { what: 'runtime gvisor', works: true, needed: true, detail };
 }
 
-/** Boots a guest, with KVM first; what came of that is kept until the machine restarts. */
-async function qemu(paths: Paths): Promise<Finding> {
-  const what = 'runtime qemu';
-  if (process.getuid?.() !== 0)
-    return { what, works: false, needed: false, detail: 'a guest can be booted by root only' };
-  const driver = new QemuDriver({
+/**
+ * Boots a guest in each: QEMU with KVM first, the others with KVM or not at all. What came of QEMU's is kept until the
+ * machine restarts, and is the sentence on KVM.
+ */
+async function machines(paths: Paths): Promise<Finding[]> {
+  const names = ['qemu', 'firecracker', 'cloud-hypervisor'];
+  if (process.getuid?.() !== 0) {
+    const detail = 'a guest can be booted by root only';
+    return names.map((name) => ({ what: `runtime ${name}`, works: false, needed: false, detail }));
+  }
+  const cgroups = new CgroupSet(`casemate-doctor-${process.pid}`);
+  const options = {
     libraryDir: paths.library,
     sandboxesDir: paths.sandboxes,
     agentDir: paths.agentDir,
     cacheDir: paths.machines,
-    cgroups: new CgroupSet(`casemate-doctor-${process.pid}`),
-  });
-  const probe = await driver.probe();
-  if (!probe.available)
-    return { what, works: false, needed: false, detail: probe.reason, remedy: probe.remedy };
-  const detail = `QEMU ${probe.version} booted a guest (${probe.detail}; isolation ${probe.capabilities.isolation})`;
-  return { what, works: true, needed: false, detail };
+    cgroups,
+  };
+  const { firecracker, cloudHypervisor } = namedPrograms();
+  const drivers: readonly RuntimeDriver[] = [
+    new QemuDriver(options),
+    new FirecrackerDriver({ ...options, program: firecracker }),
+    new CloudHypervisorDriver({ ...options, program: cloudHypervisor }),
+  ];
+  const findings: Finding[] = [];
+  for (const driver of drivers) findings.push(machine(driver.name, await driver.probe()));
+  cgroups.removeParent();
+  return findings;
 }
 
-/** Runtimes that users know and this version does not have: said, not left out. */
-function laterRuntimes(): Finding[] {
-  const kvm = existsSync('/dev/kvm') ? '/dev/kvm exists, which alone proves nothing' : 'there is no /dev/kvm';
-  const detail = `not in this version; it will be tried by booting a guest (${kvm})`;
-  return ['firecracker', 'cloud-hypervisor'].map((name) => ({
-    what: `runtime ${name}`,
-    works: false,
-    needed: false,
-    detail,
-  }));
+function machine(name: string, probe: ProbeResult): Finding {
+  const what = `runtime ${name}`;
+  if (!probe.available)
+    return { what, works: false, needed: false, detail: probe.reason, remedy: probe.remedy };
+  const { isolation } = probe.capabilities;
+  const detail = `${name} ${probe.version} booted a guest (${probe.detail}; isolation ${isolation})`;
+  return { what, works: true, needed: false, detail };
 }
 
 async function templates(paths: Paths): Promise<Finding> {

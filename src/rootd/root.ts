@@ -1,7 +1,7 @@
 /** The small root process: wires drivers, networks, templates and journal, and answers one server at a time. */
 import { mkdirSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
-import { instanceTag, type Paths, type RegistrySetting, type SystemUser } from '../base/config.ts';
+import { instanceTag, namedPrograms, type Paths, type RegistrySetting, type SystemUser } from '../base/config.ts';
 import { limits } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { imageDigest } from '../base/imageName.ts';
@@ -16,6 +16,8 @@ import {
 } from '../image/store.ts';
 import { SandboxNetworks } from '../network/namespace.ts';
 import type { RuntimeDriver } from '../runtime/driver.ts';
+import { CloudHypervisorDriver } from '../runtime/cloud-hypervisor/driver.ts';
+import { FirecrackerDriver } from '../runtime/firecracker/driver.ts';
 import { GvisorDriver } from '../runtime/gvisor/driver.ts';
 import { CgroupSet } from '../runtime/host/cgroup.ts';
 import { QemuDriver } from '../runtime/qemu/driver.ts';
@@ -66,17 +68,19 @@ export class Root {
       ...(options.gvisorPlatform === undefined ? {} : { platform: options.gvisorPlatform }),
     });
     this.#snapshots = new Snapshots(paths.snapshots);
-    const qemu = new QemuDriver({
+    const machines = {
       libraryDir: paths.library,
       sandboxesDir: paths.sandboxes,
       agentDir: paths.agentDir,
       cacheDir: paths.machines,
       cgroups: this.#cgroups,
-    });
-    this.#drivers = new Map<string, RuntimeDriver>([
-      [gvisor.name, gvisor],
-      [qemu.name, qemu],
-    ]);
+    };
+    const qemu = new QemuDriver(machines);
+    const programs = namedPrograms();
+    const firecracker = new FirecrackerDriver({ ...machines, program: programs.firecracker });
+    const cloudHypervisor = new CloudHypervisorDriver({ ...machines, program: programs.cloudHypervisor });
+    const all: readonly RuntimeDriver[] = [gvisor, qemu, firecracker, cloudHypervisor];
+    this.#drivers = new Map(all.map((driver) => [driver.name, driver]));
     this.#instances = new Instances({
       drivers: this.#drivers,
       networks: this.#networks,

@@ -28,7 +28,9 @@ export type AgentStreamAddress =
   /** Two FIFOs, owned by the server's user: `hostToGuest` is written, `guestToHost` read; EOF there means the end. */
   | { readonly kind: 'fifo'; readonly hostToGuest: string; readonly guestToHost: string }
   /** A Unix socket that accepts one connection after the other. */
-  | { readonly kind: 'unix'; readonly path: string };
+  | { readonly kind: 'unix'; readonly path: string }
+  /** A machine's vsock behind a Unix socket: `CONNECT <port>`, `OK <number>`, then bytes. */
+  | { readonly kind: 'vsock'; readonly path: string; readonly port: number };
 
 /**
  * How the unprivileged side makes a sandbox stand still and go on by itself, in microseconds and without the root process:

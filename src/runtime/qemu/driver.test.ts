@@ -22,12 +22,15 @@ const tag = newId(6);
 const folder = join(tmpdir(), `casemate-qemu-${tag}`);
 const networks = new SandboxNetworks(tag);
 const cgroups = new CgroupSet(`casemate-${tag}`);
+/** Set where KVM itself is emulated (`make test-kvm`). */
+const kvmBootMs = process.env.CASEMATE_TEST_KVM_BOOT_MS;
 
 function makeDriver(): QemuDriver {
   return new QemuDriver({
     libraryDir: paths.library,
     agentDir: paths.agentDir,
     cacheDir: join(folder, 'machines'),
+    ...(kvmBootMs === undefined ? {} : { kvmBootMsMax: Number(kvmBootMs) }),
     sandboxesDir: join(folder, 'sandboxes'),
     cgroups,
   });

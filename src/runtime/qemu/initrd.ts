@@ -4,12 +4,22 @@ import { basename, join } from 'node:path';
 import { CasemateError } from '../../base/errors.ts';
 import type { Kernel } from './binary.ts';
 
+/** What leads to the host: a virtio-serial port, or vsock. The agent takes the one whose modules it finds. */
+export type AgentLink = 'serial' | 'vsock';
+
+const pci = ['virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci'];
+const links: Readonly<Record<AgentLink, readonly string[]>> = {
+  serial: [...pci, 'virtio_console'],
+  vsock: [...pci, 'virtio_mmio', 'vsock', 'vmw_vsock_virtio_transport_common', 'vmw_vsock_virtio_transport'],
+};
+
 /** In the order in which they have to be loaded. */
-const modules = [
-  ...['virtio_ring', 'virtio', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci'],
-  ...['virtio_console', 'virtio_blk', 'failover', 'net_failover', 'virtio_net'],
-  ...['libcrc32c', 'erofs', 'overlay'],
-];
+function modulesFor(link: AgentLink): string[] {
+  return [
+    ...['virtio_ring', 'virtio', ...links[link], 'virtio_blk', 'failover', 'net_failover', 'virtio_net'],
+    ...['libcrc32c', 'erofs', 'overlay'],
+  ];
+}
 
 const mode = { directory: 0o040755, program: 0o100755, file: 0o100644, device: 0o020666 } as const;
 
@@ -31,7 +41,12 @@ function pad(data: Buffer): Buffer {
 }
 
 /** @throws CasemateError `runtime_unavailable` where the kernel package lacks a module. */
-export async function writeInitrd(file: string, kernel: Kernel, agent: string): Promise<void> {
+export async function writeInitrd(
+  file: string,
+  kernel: Kernel,
+  agent: string,
+  link: AgentLink,
+): Promise<void> {
   const paths = await readdir(kernel.modulesDir, { recursive: true });
   const entries = [
     ...['dev', 'proc', 'sys', 'modules'].map((name) => entry(name, 'directory')),
@@ -39,7 +54,7 @@ export async function writeInitrd(file: string, kernel: Kernel, agent: string): 
     entry('dev/null', 'device', Buffer.alloc(0), [1, 3]),
     entry('init', 'program', await readFile(agent)),
   ];
-  for (const [index, name] of modules.entries()) {
+  for (const [index, name] of modulesFor(link).entries()) {
     const path = paths.find((candidate) => basename(candidate) === `${name}.ko`);
     if (path === undefined)
       throw new CasemateError('runtime_unavailable', `Kernel ${kernel.version} has no module ${name}.`);

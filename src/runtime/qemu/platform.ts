@@ -4,7 +4,7 @@ import { mkdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { newId } from '../../base/ids.ts';
 import { findKernel, findQemu, hostProcessor, type Kernel, type Qemu } from './binary.ts';
-import { writeInitrd } from './initrd.ts';
+import { type AgentLink, writeInitrd } from './initrd.ts';
 import type { Accelerator } from './machine.ts';
 import { probeAccelerator } from './probe.ts';
 
@@ -15,6 +15,8 @@ export interface PlatformOptions {
   readonly agentDir: string;
   /** Root-owned folder for what can be made again: images, booted templates. */
   readonly cacheDir: string;
+  /** How long the probe's guest may take to come up with KVM; more than 5 s only where KVM itself is emulated. */
+  readonly kvmBootMsMax?: number;
 }
 
 export interface Components {
@@ -36,22 +38,23 @@ export interface Platform extends Components {
 /** @throws CasemateError `runtime_unavailable` */
 export async function findPlatform(options: PlatformOptions): Promise<Platform> {
   const [qemu, kernel] = await Promise.all([findQemu(), findKernel(join(options.libraryDir, 'kernel'))]);
-  const initrd = await makeInitrd(options, kernel);
+  const initrd = await makeInitrd(options, kernel, 'serial');
   const privateRam = join(options.libraryDir, 'qemu/private-ram.so');
   const components = { qemu, kernel, initrd, privateRam };
-  const { accelerator, kvm } = await probeAccelerator(components, options.cacheDir);
+  const { accelerator, kvm } = await probeAccelerator(components, options);
   const processor = accelerator === 'kvm' ? await hostProcessor() : 'QEMU’s emulated processor "max"';
   return { ...components, accelerator, kvm, processor };
 }
 
 /** Content-addressed, so that a new agent makes a new one beside those that running machines were booted from. */
-async function makeInitrd(
-  { agentDir, cacheDir }: PlatformOptions,
+export async function makeInitrd(
+  { agentDir, cacheDir }: Pick<PlatformOptions, 'agentDir' | 'cacheDir'>,
   kernel: Kernel,
+  link: AgentLink,
 ): Promise<Components['initrd']> {
   await mkdir(cacheDir, { recursive: true, mode: 0o700 });
   const partial = join(cacheDir, `initrd.${newId(8)}.partial`);
-  await writeInitrd(partial, kernel, join(agentDir, 'guest-agent'));
+  await writeInitrd(partial, kernel, join(agentDir, 'guest-agent'), link);
   const digest = createHash('sha256')
     .update(await readFile(partial))
     .digest('hex');

@@ -7,7 +7,7 @@ import { newId } from '../../base/ids.ts';
 import { hostProcessor } from './binary.ts';
 import { launch, machineUid } from './launch.ts';
 import { type Accelerator, machineArguments } from './machine.ts';
-import type { Components } from './platform.ts';
+import type { Components, PlatformOptions } from './platform.ts';
 
 export interface AcceleratorFound {
   readonly accelerator: Accelerator;
@@ -16,13 +16,16 @@ export interface AcceleratorFound {
 
 const guestMemoryMib = 128;
 /** With hardware support a guest is up in a fraction of a second; an emulated one in three, on a quiet machine. */
-const bootMsMax = { kvm: 5000, tcg: 60_000 } as const;
+const bootMsDefault = { kvm: 5000, tcg: 60_000 } as const;
 
 /**
  * Boots the probe once per boot of the host, kernel, QEMU and processor; the answer is kept beside the images.
  * @throws CasemateError `runtime_unavailable` where no guest boots.
  */
-export async function probeAccelerator(components: Components, cacheDir: string): Promise<AcceleratorFound> {
+export async function probeAccelerator(
+  components: Components,
+  { cacheDir, kvmBootMsMax = bootMsDefault.kvm }: Pick<PlatformOptions, 'cacheDir' | 'kvmBootMsMax'>,
+): Promise<AcceleratorFound> {
   const bootId = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
   const { qemu, kernel, initrd } = components;
   const key = [bootId.trim(), qemu.version, kernel.version, initrd.digest, await hostProcessor()].join('|');
@@ -30,24 +33,30 @@ export async function probeAccelerator(components: Components, cacheDir: string)
   const known = await readFile(file, 'utf8').catch(() => '{}');
   const kept = JSON.parse(known) as { key?: string; found?: AcceleratorFound };
   if (kept.key === key && kept.found !== undefined) return kept.found;
-  const found = await boot(components, cacheDir);
+  const found = await boot(components, cacheDir, { ...bootMsDefault, kvm: kvmBootMsMax });
   await writeFile(file, JSON.stringify({ key, found }), { mode: 0o600 });
   return found;
 }
 
-async function boot(components: Components, cacheDir: string): Promise<AcceleratorFound> {
+type BootMsMax = Readonly<Record<Accelerator, number>>;
+
+async function boot(
+  components: Components,
+  cacheDir: string,
+  bootMsMax: BootMsMax,
+): Promise<AcceleratorFound> {
   const there = await access('/dev/kvm').then(
     () => true,
     () => false,
   );
   let kvm = 'this machine has no /dev/kvm, so the processor is emulated';
   if (there) {
-    const failure = await bootOnce(components, cacheDir, 'kvm');
+    const failure = await bootOnce(components, cacheDir, 'kvm', bootMsMax.kvm);
     if (failure === undefined)
       return { accelerator: 'kvm', kvm: 'KVM boots a guest here, so the processor runs it itself' };
     kvm = `/dev/kvm exists but no guest boots with it (${failure}), so the processor is emulated`;
   }
-  const failure = await bootOnce(components, cacheDir, 'tcg');
+  const failure = await bootOnce(components, cacheDir, 'tcg', bootMsMax.tcg);
   if (failure === undefined) return { accelerator: 'tcg', kvm };
   throw new CasemateError('runtime_unavailable', `No guest boots here: ${failure}.`);
 }
@@ -57,6 +66,7 @@ async function bootOnce(
   { qemu, kernel, initrd }: Components,
   cacheDir: string,
   accelerator: Accelerator,
+  bootMsMax: number,
 ): Promise<string | undefined> {
   const directory = await mkdtemp(join(cacheDir, 'probe-'));
   const uid = machineUid(newId());
@@ -87,13 +97,11 @@ async function bootOnce(
     }),
   });
   try {
-    await machine.qmp.event(isPortOpen, bootMsMax[accelerator]);
+    await machine.qmp.event(isPortOpen, bootMsMax);
     return undefined;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    return reason.includes('took too long')
-      ? `it hangs for ${bootMsMax[accelerator]} ms`
-      : reason.slice(-300);
+    return reason.includes('took too long') ? `it hangs for ${bootMsMax} ms` : reason.slice(-300);
   } finally {
     await machine.kill();
     machine.release();

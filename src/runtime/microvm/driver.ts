@@ -1,0 +1,221 @@
+/** The driver of microVMs, for every monitor that is steered over HTTP: clones of a template that booted once. */
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CasemateError } from '../../base/errors.ts';
+import type {
+  AgentStreamAddress,
+  CreateOptions,
+  FreezerAddress,
+  Inspection,
+  ProbeResult,
+  RuntimeCapabilities,
+  RuntimeDriver,
+  SandboxLimits,
+  StageOptions,
+} from '../driver.ts';
+import { machineUid } from '../qemu/launch.ts';
+import { moveTap, prepareNetwork } from '../qemu/tap.ts';
+import { agentOf, apiOf, launchVmm, layOut, rootOf, sealRoot } from './launch.ts';
+import { findPlatform, type MicrovmOptions, type MicrovmPlatform } from './platform.ts';
+import { checkFits, copyDisk, readShape, savedFiles, writeShape } from './source.ts';
+import { fileMibMax, makeNext, MicrovmTemplates, takeNext } from './template.ts';
+import { agentVsockPort, fileIn, type Vmm } from './vmm.ts';
+
+export class MicrovmDriver implements RuntimeDriver {
+  readonly name: string;
+  readonly #vmm: Vmm;
+  readonly #options: MicrovmOptions;
+  readonly #templates: MicrovmTemplates;
+  #platform: Promise<MicrovmPlatform> | undefined;
+
+  constructor(vmm: Vmm, options: MicrovmOptions) {
+    this.name = vmm.name;
+    this.#vmm = vmm;
+    this.#options = options;
+    this.#templates = new MicrovmTemplates(vmm, options);
+  }
+
+  async probe(): Promise<ProbeResult> {
+    try {
+      const { program, kernel } = await this.#choose();
+      return {
+        available: true,
+        version: program.version,
+        detail: `KVM boots a guest here; the guest’s kernel is ${kernel.version}`,
+        capabilities: capabilitiesOf(this.#vmm),
+      };
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      return { available: false, reason, remedy: this.#vmm.remedy };
+    }
+  }
+
+  #choose(): Promise<MicrovmPlatform> {
+    this.#platform ??= findPlatform(this.#vmm, this.#options).catch((error: unknown) => {
+      this.#platform = undefined;
+      throw error;
+    });
+    return this.#platform;
+  }
+
+  async prepare(templateRoot: string): Promise<void> {
+    await Promise.all([this.#choose(), this.#templates.image(templateRoot)]);
+  }
+
+  #directory(id: string): string {
+    return join(this.#options.sandboxesDir, id);
+  }
+
+  async stage({ id, limits, templateRoot }: StageOptions): Promise<void> {
+    mkdirSync(this.#directory(id), { mode: 0o711 });
+    this.#options.cgroups.create(id, limits);
+    if (templateRoot !== undefined) await this.#templates.booted(await this.#choose(), templateRoot, limits);
+  }
+
+  async create(options: CreateOptions): Promise<AgentStreamAddress> {
+    const platform = await this.#choose();
+    const { folder, image } = await this.#templates.booted(platform, options.templateRoot, options.limits);
+    return this.#start(options, platform, folder, image.file);
+  }
+
+  async restore(options: CreateOptions, directory: string): Promise<AgentStreamAddress> {
+    const [platform, image, shape] = await Promise.all([
+      this.#choose(),
+      this.#templates.image(options.templateRoot),
+      readShape(directory),
+    ]);
+    checkFits(shape, this.name, platform, image.digest);
+    return this.#start(options, platform, directory, image.file);
+  }
+
+  async #start(
+    options: CreateOptions,
+    platform: MicrovmPlatform,
+    source: string,
+    rootImage: string,
+  ): Promise<AgentStreamAddress> {
+    const { id, networkNamespace, streamOwner, limits } = options;
+    const { cgroups } = this.#options;
+    const vmm = this.#vmm;
+    const directory = this.#directory(id);
+    const uid = machineUid(id);
+    const shape = await readShape(source);
+    cgroups.setLimits(id, limits);
+    layOut(vmm, { directory, id }, { [fileIn.rootImage]: rootImage, ...savedFiles(source) });
+    await writeShape(directory, shape);
+    const disk = this.#disk(id);
+    await copyDisk(join(source, fileIn.disk), disk);
+    chmodSync(disk, 0o600);
+    chownSync(disk, uid, uid);
+    const network = prepareNetwork(networkNamespace);
+    network.catch(() => {}); // told below
+    await launchVmm(vmm, platform.program, {
+      ...{ id, directory, uid, cgroupJoinFiles: cgroups.joinFiles(id), network: true },
+      fileMibMax: fileMibMax(shape),
+    });
+    const api = apiOf(directory);
+    await vmm.load(api);
+    sealRoot(directory);
+    await network;
+    const [pid = 0] = cgroups.processes(id);
+    await moveTap(pid, networkNamespace);
+    chownSync(agentOf(directory), streamOwner.uid, streamOwner.gid);
+    chmodSync(agentOf(directory), 0o600);
+    await vmm.resume(api);
+    cgroups.grantFreezer(id, streamOwner);
+    return this.agentStream(id);
+  }
+
+  #disk(id: string): string {
+    return join(this.#vmm.rootOf(this.#directory(id), id), fileIn.disk);
+  }
+
+  agentStream(id: string): AgentStreamAddress {
+    return { kind: 'vsock', path: agentOf(this.#directory(id)), port: agentVsockPort };
+  }
+
+  /** The guest was started with its processors, its memory and its disk. */
+  async setLimits(id: string, limits: SandboxLimits, stagedLimits: SandboxLimits): Promise<void> {
+    for (const field of ['cpus', 'memoryMib', 'diskMib'] as const)
+      if (limits[field] !== stagedLimits[field])
+        throw new CasemateError('unsupported', `A virtual machine’s ${field} is fixed when it is started.`);
+    this.#options.cgroups.setLimits(id, limits);
+  }
+
+  async inspect(id: string): Promise<Inspection> {
+    const usage = this.#options.cgroups.usage(id);
+    const alive = this.#options.cgroups.processes(id).length > 0;
+    const disk = alive ? statSync(this.#disk(id), { throwIfNoEntry: false }) : undefined;
+    return { state: alive ? 'running' : 'gone', ...usage, diskBytes: (disk?.blocks ?? 0) * 512 };
+  }
+
+  freezer(id: string): FreezerAddress {
+    return this.#options.cgroups.freezer(id);
+  }
+
+  async pause(id: string): Promise<void> {
+    this.#options.cgroups.setFrozen(id, true);
+  }
+
+  async resume(id: string): Promise<void> {
+    this.#options.cgroups.setFrozen(id, false);
+  }
+
+  /** It stands still while its memory is written: O(memory), and as much of its disk as the file system cannot share. */
+  async snapshot(id: string, target: string): Promise<void> {
+    await this.resume(id); // a monitor that stands still answers nobody
+    const directory = this.#directory(id);
+    const uid = machineUid(id);
+    const api = apiOf(directory);
+    const shape = await readShape(directory);
+    await rm(join(rootOf(directory), fileIn.next), { recursive: true, force: true });
+    makeNext(directory, uid);
+    await this.#vmm.pause(api);
+    try {
+      await this.#vmm.save(api);
+      await copyDisk(this.#disk(id), join(target, fileIn.disk));
+    } finally {
+      await this.#vmm.resume(api);
+    }
+    takeNext(directory, target, uid);
+    chownSync(join(target, fileIn.disk), 0, 0);
+    chmodSync(join(target, fileIn.disk), 0o444);
+    await writeShape(target, shape);
+  }
+
+  async destroy(id: string): Promise<void> {
+    await this.#options.cgroups.destroy(id);
+    await rm(this.#directory(id), { recursive: true, force: true });
+  }
+
+  /** Images and booted templates are a cache on disk; nothing is mounted, nothing runs. */
+  async release(): Promise<void> {}
+
+  async leftovers(): Promise<string[]> {
+    const { cgroups, sandboxesDir } = this.#options;
+    const folders = existsSync(sandboxesDir) ? readdirSync(sandboxesDir) : [];
+    return [...new Set([...cgroups.list(), ...folders])];
+  }
+}
+
+function capabilitiesOf({ fork, caveats, ownMib }: Vmm): RuntimeCapabilities {
+  return {
+    isolation: 'virtual-machine',
+    snapshot: 'live',
+    fork,
+    lateLimits: ['pids'],
+    limitsSeenInside: {
+      cpus: 'nproc shows the CPUs of the sandbox, rounded up (the agent sets the affinity of every program).',
+      memory: `free shows the guest’s own memory: the limit less ${ownMib} MiB that the monitor needs.`,
+      disk: 'df shows the private disk with its limit.',
+    },
+    atDiskLimit: 'error',
+    inodes: 'The private disk’s ext4 has one inode for 16 KiB of it.',
+    caveats: [
+      'At the memory limit the guest’s kernel ends a program of the sandbox; the host counts no kill then.',
+      'A snapshot writes all of the guest’s memory while it stands still.',
+      ...caveats,
+    ],
+  };
+}
