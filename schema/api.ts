@@ -123,6 +123,9 @@ export const Sandbox = Type.Object(
     template: Type.String(),
     runtime: Type.String(),
     isolation: Type.String({ description: 'Class of isolation: application-kernel, virtual-machine' }),
+    acceleration: optional(
+      Type.String({ enum: ['kvm', 'emulation'], description: 'What runs a virtual machine’s instructions' }),
+    ),
     state: Type.String({
       enum: ['starting', 'running', 'pausing', 'paused', 'resuming', 'ending', 'ended'],
     }),

@@ -23,8 +23,6 @@ const variables: Readonly<Record<string, string>> = {
     'Server, `doctor`, `make test-kvm`: a Firecracker program, 1.12 or newer, its `jailer` beside it.',
   CASEMATE_CLOUD_HYPERVISOR:
     'Server, `doctor`, `make test-kvm`: a static Cloud Hypervisor program, 52 or newer.',
-  CASEMATE_TEST_KVM_BOOT_MS:
-    'Tests: how long a guest may take to come up; `make test-kvm` sets it, because KVM itself is emulated there.',
   CASEMATE_DEMO_LOG: '`make demo`: set to anything, it shows the server’s log.',
 };
 

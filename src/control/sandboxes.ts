@@ -186,7 +186,13 @@ export class Sandboxes {
     }
     if (taken === undefined)
       throw new CasemateError('internal', 'The node handed out a sandbox without its id.');
-    const bound: SandboxRow = { ...taken, isolation: live.isolation, source: live.source };
+    const { isolation, acceleration, source: from } = live;
+    const bound: SandboxRow = {
+      ...taken,
+      isolation,
+      source: from,
+      ...(acceleration === undefined ? {} : { acceleration }),
+    };
     const running = advance(bound, 'running', new Date(clock.now()).toISOString());
     store.sandboxes.update(running);
     this.#reaper.watch(running.id, Date.parse(running.endsAt), running.idleTimeoutMs);

@@ -316,20 +316,21 @@ export class HostNode implements SandboxNode {
   async #connect(instance: RootInstance, source: 'warm' | 'cold'): Promise<LiveSandbox> {
     const { id, template, runtime, stream, freezer, address } = instance;
     wake(freezer);
-    const [isolation, bytes] = await Promise.all([this.#isolationOf(runtime), openAgentStream(stream)]);
+    const [capabilities, bytes] = await Promise.all([this.#capabilitiesOf(runtime), openAgentStream(stream)]);
+    const { isolation, acceleration } = capabilities;
     const guest = await GuestClient.attach(bytes);
     this.#instances.set(id, instance);
     const countProcesses = async (): Promise<number> => (await guest.metrics()).processes;
     const rest = new Rest({ freezer, countProcesses });
-    return { id, template, runtime, isolation, source, address, guest, rest };
+    return { id, template, runtime, isolation, acceleration, source, address, guest, rest };
   }
 
-  async #isolationOf(runtime: string): Promise<RuntimeCapabilities['isolation']> {
+  async #capabilitiesOf(runtime: string): Promise<RuntimeCapabilities> {
     const info = await this.#probed(runtime);
     if (info?.capabilities === undefined) {
       throw new CasemateError('runtime_unavailable', info?.reason ?? `There is no runtime named ${runtime}.`);
     }
-    return info.capabilities.isolation;
+    return info.capabilities;
   }
 
   /** From here on the sandbox is somebody's: its end by itself is told to control. */

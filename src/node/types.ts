@@ -83,6 +83,7 @@ export interface LiveSandbox {
   readonly template: string;
   readonly runtime: string;
   readonly isolation: RuntimeCapabilities['isolation'];
+  readonly acceleration: RuntimeCapabilities['acceleration'];
   readonly source: 'warm' | 'cold';
   /** Its address on its link to the gate. */
   readonly address: string;

@@ -1,7 +1,13 @@
 /** The small root process: wires drivers, networks, templates and journal, and answers one server at a time. */
 import { mkdirSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
-import { instanceTag, namedPrograms, type Paths, type RegistrySetting, type SystemUser } from '../base/config.ts';
+import {
+  instanceTag,
+  namedPrograms,
+  type Paths,
+  type RegistrySetting,
+  type SystemUser,
+} from '../base/config.ts';
 import { limits } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { imageDigest } from '../base/imageName.ts';

@@ -45,6 +45,8 @@ export interface FreezerAddress {
 export interface RuntimeCapabilities {
   /** The class of isolation; part of what a user asks for, never weakened silently. */
   readonly isolation: 'application-kernel' | 'virtual-machine' | 'none';
+  /** What runs a guest's instructions: the processor itself through KVM, or a program; absent where there is no guest. */
+  readonly acceleration?: 'kvm' | 'emulation';
   /**
    * Whether `snapshot` and `restore` work, and what becomes of the source: `live`, it goes on by itself; `ends`, it is
    * gone and the caller restores it from what was written. Standing still in memory (`pause`) is what every runtime can.

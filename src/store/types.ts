@@ -35,6 +35,7 @@ export interface SandboxRow {
   readonly templateVersionId?: string;
   readonly runtime: string;
   readonly isolation: string;
+  readonly acceleration?: string;
   readonly state: SandboxState;
   readonly endReason?: EndReason;
   readonly createdAt: string;

@@ -118,7 +118,9 @@ export function snapshotSuite(runtime: string): void {
       const one = await create({ snapshot: 'named' });
       const two = await create({ snapshot: taken.id });
       for (const child of [one, two]) assert.equal(await child.files.read('kept'), 'words');
-      assert.equal((await one.info()).snapshotId, taken.id);
+      const info = await one.info();
+      assert.equal(info.snapshotId, taken.id);
+      assert.equal(info.acceleration !== undefined, info.isolation === 'virtual-machine');
       const grandchild = await one.snapshot();
       assert.equal(grandchild.parentId, taken.id);
       await server.client.snapshots.remove('named');

@@ -20,7 +20,7 @@ import type { Bytes } from './upload.ts';
 export interface CreateOptions extends ConnectionOptions {
   /** `base` by default. */
   readonly template?: string;
-  /** `gvisor` by default. A weaker one is never chosen instead. */
+  /** `gvisor` by default, `qemu`, `firecracker`, `cloud-hypervisor`. A weaker one is never chosen instead. */
   readonly runtime?: string;
   /** Starts from this snapshot (id or name) instead of a template; leave template and runtime out. */
   readonly snapshot?: string;

@@ -55,6 +55,8 @@ export interface SandboxInfo {
   readonly runtime: string;
   /** Class of isolation: `application-kernel`, `virtual-machine`. */
   readonly isolation: string;
+  /** Of a virtual machine: whether the processor itself runs it (`kvm`) or a program does (`emulation`). */
+  readonly acceleration?: 'kvm' | 'emulation';
   readonly state: SandboxState;
   readonly endReason?: string;
   readonly createdAt: string;

@@ -1,7 +1,7 @@
 /** Unit tests of our Cloud Hypervisor client and its jail's arguments; no Cloud Hypervisor runs (driver.test.ts is for that). */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { withListener } from '../microvm/listener.ts';
+import { withListener } from '../../../test/drivers/listener.ts';
 import { define, load, pause, resume, save, start } from './api.ts';
 import { findCloudHypervisor } from './binary.ts';
 import { jailArguments } from './launch.ts';

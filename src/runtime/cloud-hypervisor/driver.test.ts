@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { conformance } from '../conformance.ts';
-import { slowBootMs, testHost } from '../testHost.ts';
+import { slowBootMs, testHost } from '../../../test/drivers/host.ts';
 import { CloudHypervisorDriver } from './driver.ts';
 
 const host = testHost('cloud-hypervisor');

@@ -4,7 +4,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { withListener } from '../microvm/listener.ts';
+import { withListener } from '../../../test/drivers/listener.ts';
 import { define, load, pause, resume, save, start } from './api.ts';
 import { findFirecracker } from './binary.ts';
 import { jailerArguments, jailRoot } from './launch.ts';

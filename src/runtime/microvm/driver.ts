@@ -202,6 +202,7 @@ export class MicrovmDriver implements RuntimeDriver {
 function capabilitiesOf({ fork, caveats, ownMib }: Vmm): RuntimeCapabilities {
   return {
     isolation: 'virtual-machine',
+    acceleration: 'kvm',
     snapshot: 'live',
     fork,
     lateLimits: ['pids'],

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { callSocket, RefusedCall } from './httpSocket.ts';
-import { withListener } from './listener.ts';
+import { withListener } from '../../../test/drivers/listener.ts';
 
 const get = { method: 'GET', path: '/' } as const;
 

@@ -44,12 +44,12 @@ export class QemuDriver implements RuntimeDriver {
 
   async probe(): Promise<ProbeResult> {
     try {
-      const { qemu, kernel, kvm } = await this.#choose();
+      const { qemu, kernel, kvm, accelerator } = await this.#choose();
       return {
         available: true,
         version: qemu.version,
         detail: `${kvm}; the guest’s kernel is ${kernel.version}`,
-        capabilities,
+        capabilities: { ...capabilities, acceleration: accelerator === 'kvm' ? 'kvm' : 'emulation' },
       };
     } catch (error) {
       return {

@@ -2,15 +2,15 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { defaultDataDir, type Paths, pathsOf } from '../base/config.ts';
-import { newId } from '../base/ids.ts';
-import { GuestClient } from '../guest/client.ts';
-import { openAgentStream } from '../guest/stream.ts';
-import { templateRoot } from '../image/store.ts';
-import { SandboxNetworks } from '../network/namespace.ts';
-import type { ConformanceSubject } from './conformance.ts';
-import type { RuntimeDriver } from './driver.ts';
-import { CgroupSet } from './host/cgroup.ts';
+import { defaultDataDir, type Paths, pathsOf } from '../../src/base/config.ts';
+import { newId } from '../../src/base/ids.ts';
+import { GuestClient } from '../../src/guest/client.ts';
+import { openAgentStream } from '../../src/guest/stream.ts';
+import { templateRoot } from '../../src/image/store.ts';
+import { SandboxNetworks } from '../../src/network/namespace.ts';
+import type { ConformanceSubject } from '../../src/runtime/conformance.ts';
+import type { RuntimeDriver } from '../../src/runtime/driver.ts';
+import { CgroupSet } from '../../src/runtime/host/cgroup.ts';
 
 export interface TestHost {
   readonly paths: Paths;
