@@ -58,6 +58,12 @@ const board = 'q35,memory-backend=ram,vmport=off,smm=off,sata=off,smbus=off,grap
 /** The translated code of one machine: QEMU's default grows to a gigabyte. */
 export const translationMib = 32;
 
+/**
+ * A clone takes its clock from the guest's memory and not from who saved it: the machine that takes over another's memory
+ * never ran, and its own clock starts with it. The guest's would stand still until that one had caught up.
+ */
+const guestClock = ['-global', 'kvmclock.x-mach-use-reliable-get-clock=off'];
+
 export function machineArguments(options: MachineOptions): string[] {
   const { qemu, shape, ram, start } = options;
   const kvm = shape.accelerator === 'kvm';
@@ -66,6 +72,7 @@ export function machineArguments(options: MachineOptions): string[] {
     ...['-machine', board],
     ...['-accel', kvm ? 'kvm' : `tcg,thread=multi,tb-size=${translationMib}`],
     ...['-cpu', kvm ? 'host' : 'max'],
+    ...(kvm ? guestClock : []),
     ...['-m', `${shape.guestMemoryMib}M`, '-smp', String(shape.processors)],
     '-object',
     `memory-backend-file,id=ram,size=${shape.guestMemoryMib}M,mem-path=${jail.ram},share=${ram === 'shared' ? 'on' : 'off'}`,
