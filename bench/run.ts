@@ -11,6 +11,7 @@ import { findRunsc } from '../src/runtime/gvisor/binary.ts';
 import { residentBytes, serverPid } from '../test/system/host.ts';
 import { startServer, type TestServer } from '../test/system/server.ts';
 import { type BareRunsc, bareRunsc, settledAvailableBytes } from './bareRunsc.ts';
+import { codeInterpreter } from './codeInterpreter.ts';
 import { add, connectionOf, figures, firstAnswer, mib, waitForPool } from './shared.ts';
 import { snapshots } from './snapshots.ts';
 import { figure, percentile, timeEach } from './stats.ts';
@@ -230,6 +231,7 @@ async function main(): Promise<void> {
     } finally {
       await server.close();
     }
+    await codeInterpreter();
   } finally {
     await bare.close();
   }

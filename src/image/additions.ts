@@ -56,7 +56,7 @@ async function fetchWheels(wheels: readonly Wheel[], folder: string): Promise<vo
 }
 
 /** Shell commands for mmdebstrap that lay them into the root `$1`; everything becomes root's. */
-export function additionHooks({ files, wheels }: TemplateDefinition, directory: string): string[] {
+export function additionHooks({ files, links, wheels }: TemplateDefinition, directory: string): string[] {
   const hooks: string[] = [];
   if (wheels !== undefined) {
     hooks.push(`mkdir -p "$1${wheelFolder}"`);
@@ -69,6 +69,8 @@ export function additionHooks({ files, wheels }: TemplateDefinition, directory: 
   );
   if (files !== undefined) hooks.push(copy(filesBeside(directory), '/'));
   for (const folder of folders) hooks.push(`chroot "$1" python3 -m compileall -q ${quoted(folder)}`);
+  for (const [path, target] of Object.entries(links ?? {}))
+    hooks.push(`ln -s ${quoted(target)} "$1"${quoted(path)}`);
   return hooks;
 }
 

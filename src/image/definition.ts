@@ -18,6 +18,8 @@ export interface TemplateDefinition {
   readonly wheels?: readonly Wheel[];
   /** Files of the folder beside the definition that has its name, by their path in the template. */
   readonly files?: Readonly<Record<string, string>>;
+  /** Symbolic links by their path in the template, and what they lead to. */
+  readonly links?: Readonly<Record<string, string>>;
   readonly start?: StartCommand;
   /** Memory of its sandboxes that ask for none, where what runs in them needs more than usual. */
   readonly memoryMib?: number;
