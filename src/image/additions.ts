@@ -69,12 +69,21 @@ export function additionHooks({ files, links, wheels }: TemplateDefinition, dire
   );
   if (files !== undefined) hooks.push(copy(filesBeside(directory), '/'));
   for (const folder of folders) hooks.push(`chroot "$1" python3 -m compileall -q ${quoted(folder)}`);
+  for (const path of Object.keys(files ?? {}).filter((name) => name.endsWith('.s')))
+    hooks.push(assemble(path));
   for (const [path, target] of Object.entries(links ?? {}))
     hooks.push(`ln -s ${quoted(target)} "$1"${quoted(path)}`);
   return hooks;
 }
 
 const isPython = (path: string): boolean => path.endsWith('.py');
+
+/** Makes a library of one in assembly, beside it; needs the template's own binutils. */
+function assemble(path: string): string {
+  const [source, library] = [quoted(path), quoted(path.replace(/s$/, 'so'))];
+  const object = '/tmp/assembled.o';
+  return `chroot "$1" as -o ${object} ${source} && chroot "$1" ld -shared -o ${library} ${object} && rm "$1${object}"`;
+}
 
 function copy(from: string, to: string): string {
   return `chmod -R go=u-w ${quoted(from)} && cp -r --no-preserve=ownership ${quoted(from)}/. "$1"${to}`;

@@ -39,7 +39,7 @@ it('gives another digest for every change', () => {
 });
 
 it('ships templates, each with a user that is not root', async () => {
-  assert.deepEqual((await definitionNames()).sort(), ['base', 'code-interpreter', 'python']);
+  assert.deepEqual((await definitionNames()).sort(), ['base', 'code-interpreter', 'desktop', 'python']);
   for (const name of await definitionNames()) {
     const shipped = await readDefinition(name);
     assert.equal(shipped.name, name);
