@@ -31,6 +31,24 @@ describe('the code interpreter', { skip }, () => {
   languages(() => sandbox);
   interruptions(() => sandbox);
 
+  it("runs code through Casemate's own SDK", async () => {
+    const { url, apiKey } = server;
+    const native = await NativeSandbox.connect(sandbox.sandboxId, { url, apiKey });
+    const heard: string[] = [];
+    const onStdout = (text: string): void => void heard.push(text);
+    const ran = await native.runCode('import os; print("né"); n = 6; os.environ["OWN"]', {
+      env: { OWN: 'o' },
+      onStdout,
+    });
+    assert.deepEqual([ran.text, ran.stdout, heard.join(''), ran.error], ['o', 'né\n', 'né\n', undefined]);
+    assert.equal((await native.runCode('n * 7')).text, '42');
+    assert.equal((await native.runCode('1 / 0')).error?.name, 'ZeroDivisionError');
+    const context = await native.createCodeContext({ cwd: '/tmp' });
+    assert.equal((await native.runCode('import os; os.getcwd()', { context })).text, '/tmp');
+    await assert.rejects(native.createCodeContext({ cwd: '/nowhere' }), /no such folder/);
+    await assert.rejects(native.runCode('1', { context: { ...context, id: 'gone' } }), { code: 'not_found' });
+  });
+
   it('keeps variables over a pause', async () => {
     const { url, apiKey } = server;
     const native = await NativeSandbox.connect(sandbox.sandboxId, { url, apiKey });

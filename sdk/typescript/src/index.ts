@@ -1,5 +1,12 @@
 /** Casemate: run code that nobody trusts in a real sandbox on your own machine. */
 export { Casemate } from './client.ts';
+export type {
+  CodeContext,
+  CodeExecution,
+  CodeLanguage,
+  CodeResult,
+  RunCodeOptions,
+} from './code.ts';
 export { CasemateError, type ErrorCode, errorCodes } from './errors.ts';
 export type { ExecResult } from './exec.ts';
 export { Files, type ReadOptions, type WriteOptions } from './files.ts';

@@ -2,6 +2,14 @@
 import { type CasemateError, errorFromWire } from './errors.ts';
 import { type ExecResult, runToEnd, startUnlessAborted } from './exec.ts';
 import { Files } from './files.ts';
+import {
+  type CodeContext,
+  type CodeExecution,
+  type CodeLanguage,
+  createCodeContext,
+  runCode,
+  type RunCodeOptions,
+} from './code.ts';
 import { Ports } from './ports.ts';
 import { SandboxProcess } from './process.ts';
 import { type ConnectionOptions, Transport } from './transport.ts';
@@ -282,6 +290,22 @@ export class Sandbox implements AsyncDisposable {
     return children.map((child) =>
       child.sandbox === undefined ? errorFromWire(child) : new Sandbox(this.#transport, child.sandbox.id),
     );
+  }
+
+  /**
+   * Runs code in a kernel that keeps its variables, in a sandbox of the template `code-interpreter`.
+   * @throws CasemateError `port_unreachable` where the sandbox is of another template
+   * @example
+   * await sbx.runCode('x = 41')
+   * const { text } = await sbx.runCode('x + 1') // '42'
+   */
+  async runCode(code: string, options: RunCodeOptions = {}): Promise<CodeExecution> {
+    return runCode(this.ports, code, options);
+  }
+
+  /** Starts a kernel of its own, for `runCode(code, { context })`. */
+  async createCodeContext(options: { language?: CodeLanguage; cwd?: string } = {}): Promise<CodeContext> {
+    return createCodeContext(this.ports, options);
   }
 
   /** Ends it; nothing of it is left when this resolves. Killing twice is fine. */
