@@ -6,7 +6,7 @@ UNIT := $(shell git ls-files --cached --others --exclude-standard 'src/*.test.ts
 SYSTEM := $(wildcard test/system/*.test.ts)
 LONG := $(wildcard test/long/*.test.ts)
 
-.PHONY: setup demo test test-all test-kvm check bench format docs clean templates
+.PHONY: setup demo test test-all test-kvm fuzz check bench format docs clean templates
 
 setup:
 	@scripts/setup.sh
@@ -32,6 +32,10 @@ test-all: templates
 # name the programs whose suites are to run there too.
 test-kvm: templates
 	@$(NODE) test/kvm/run.ts $(filter-out src/runtime/gvisor/%,$(wildcard src/runtime/*/driver.test.ts))
+
+# What breaks a parser is kept in the corpus, as a file whose name begins with "crash-".
+fuzz: setup
+	@CASEMATE_FUZZ_SECONDS=$${CASEMATE_FUZZ_SECONDS:-120} $(NODE) --test test/fuzz.test.ts
 
 check: setup
 	@node_modules/.bin/biome format .
