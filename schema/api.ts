@@ -3,6 +3,7 @@ import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { errorTable } from '../src/base/errors.ts';
 import { limits } from '../src/base/limits.ts';
 import { EgressPolicy } from './policy.ts';
+import { SandboxVolumes, VolumeMounts } from './volumes.ts';
 
 const closed = { additionalProperties: false } as const;
 const Time = Type.String({ description: 'ISO 8601, UTC' });
@@ -112,6 +113,7 @@ export const CreateSandbox = Type.Object(
     limits: optional(Limits),
     policy: optional(EgressPolicy),
     user: optional(UserName),
+    volumes: optional(VolumeMounts),
     hostname: optional(Type.String({ pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' })),
   },
   { ...closed, $id: 'CreateSandbox' },
@@ -141,6 +143,7 @@ export const Sandbox = Type.Object(
     pausedAt: optional(Time),
     policy: optional(EgressPolicy),
     snapshotId: optional(Type.String({ description: 'The snapshot that it was started from' })),
+    volumes: optional(SandboxVolumes),
     metadata: Type.Record(Type.String(), Type.String()),
     labels: Type.Record(Type.String(), Type.String()),
     limits: Type.Required(Limits),
@@ -195,6 +198,7 @@ export const Snapshot = Type.Object(
     limits: Type.Required(Limits),
     user: Type.String(),
     bytes: Count,
+    volumes: optional(SandboxVolumes),
   },
   { $id: 'Snapshot' },
 );

@@ -7,6 +7,8 @@ export interface CommandOptions {
   /** Bytes for its standard input; none by default. */
   readonly input?: string;
   readonly env?: NodeJS.ProcessEnv;
+  /** Open descriptors that it gets as 3, 4, … */
+  readonly descriptors?: readonly number[];
   /** How much of the end of stderr is kept; 800 characters by default. */
   readonly stderrCharacters?: number;
 }
@@ -42,7 +44,12 @@ export function runCommand(argv: readonly string[], options: CommandOptions = {}
     let stderr = '';
     let late = false;
     const child = spawn(file, args, {
-      stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+      stdio: [
+        options.input === undefined ? 'ignore' : 'pipe',
+        'pipe',
+        'pipe',
+        ...(options.descriptors ?? []),
+      ],
       ...(options.env === undefined ? {} : { env: options.env }),
     });
     const timer = setTimeout(() => {

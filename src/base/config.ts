@@ -51,6 +51,8 @@ export interface Paths {
   readonly journal: string;
   /** Root's: snapshots, paused sandboxes included, and the key of their MACs. */
   readonly snapshots: string;
+  /** Root's: volumes, one folder each; they outlive sandboxes and restarts. */
+  readonly volumes: string;
   /** The egress proxy's: its control socket and the sandboxes' certificate authorities. */
   readonly egress: string;
   /** Root's: layers of tenants' templates. */
@@ -85,6 +87,7 @@ export function pathsOf(dataDir: string): Paths {
     sandboxes: join(dataDir, 'sandboxes'),
     journal: join(dataDir, 'journal'),
     snapshots: join(dataDir, 'snapshots'),
+    volumes: join(dataDir, 'volumes'),
     egress: join(dataDir, 'egress'),
     layers: join(dataDir, 'layers'),
     caches: join(dataDir, 'caches'),

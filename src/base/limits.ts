@@ -43,6 +43,16 @@ export const limits = {
   hostDiskReserveMib: 2048,
   /** How often snapshots are looked through for those that have outlived their retention. */
   snapshotSweepMs: 60_000,
+  /** Size of a volume that asks for none. */
+  volumeMibDefault: 1024,
+  /** The smallest volume: below this a file system is all tables. */
+  volumeMibMin: 16,
+  /** Files and folders of a volume that asks for no number of them, for each MiB of it. */
+  volumeInodesPerMibDefault: 64,
+  /** Volumes of one sandbox. */
+  sandboxVolumesMax: 8,
+  /** A volume that nobody uses stays mounted on the host for so long. */
+  volumeIdleMs: 60_000,
   /** Children of one fork. */
   forkChildrenMax: 100,
   /** Entries of `metadata`, and of `labels`, of one sandbox. */

@@ -1,6 +1,6 @@
 /** The flags that create a sandbox, shared by `run` and `create`. */
 import { type Command, InvalidArgumentError } from 'commander';
-import type { CreateOptions } from '../../sdk/typescript/src/index.ts';
+import type { CreateOptions, VolumeMount } from '../../sdk/typescript/src/index.ts';
 import { connectionOf } from './connection.ts';
 import { allowed } from './egress.ts';
 
@@ -21,6 +21,7 @@ export interface CreateFlags {
   disk?: number;
   pids?: number;
   user?: string;
+  volume: VolumeMount[];
 }
 
 export function withCreateFlags(command: Command): Command {
@@ -45,7 +46,8 @@ export function withCreateFlags(command: Command): Command {
     .option('--memory <mib>', 'memory, MiB', number)
     .option('--disk <mib>', 'disk, MiB', number)
     .option('--pids <n>', 'host processes and threads', number)
-    .option('-u, --user <name>', 'user of the programs');
+    .option('-u, --user <name>', 'user of the programs')
+    .option('-v, --volume <name:path[:ro]>', 'a volume and where it appears; repeatable', mount, []);
 }
 
 export function number(text: string): number {
@@ -58,6 +60,23 @@ export function pair(text: string, before: Record<string, string>): Record<strin
   const at = text.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('write name=value');
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+/** `name:path`, `name/folder/in/it:path:ro`. */
+function mount(text: string, before: VolumeMount[]): VolumeMount[] {
+  const match = /^([^/:]+)(?:\/([^:]+))?:(\/[^:]*)(:ro)?$/.exec(text);
+  if (match?.[1] === undefined || match[3] === undefined)
+    throw new InvalidArgumentError('write name:/path, name:/path:ro or name/folder:/path');
+  const [, volume, subpath, path, readOnly] = match;
+  return [
+    ...before,
+    {
+      volume,
+      path,
+      ...(readOnly === undefined ? {} : { readOnly: true }),
+      ...(subpath === undefined ? {} : { subpath }),
+    },
+  ];
 }
 
 export function createOptions(program: Command, flags: CreateFlags): CreateOptions {
@@ -78,6 +97,7 @@ export function createOptions(program: Command, flags: CreateFlags): CreateOptio
     labels: flags.label,
     metadata: flags.metadata,
     limits,
+    ...(flags.volume.length === 0 ? {} : { volumes: flags.volume }),
     ...(flags.runtime === undefined ? {} : { runtime: flags.runtime }),
     ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout * 1000 }),
     ...(flags.idleTimeout === undefined ? {} : { idleTimeoutMs: flags.idleTimeout * 1000 }),

@@ -21,6 +21,7 @@ import { serveCommand } from './serve.ts';
 import { shellCommand } from './shell.ts';
 import { forkCommand, snapshotCommand } from './snapshot.ts';
 import { templateCommand } from './template.ts';
+import { volumeCommand } from './volume.ts';
 
 /** Where a program's exit code passes through, Casemate's own failures have one that programs rarely use, as with Docker. */
 const passingVerbs = ['run', 'exec', 'shell'];
@@ -54,6 +55,7 @@ export function createProgram(): Command {
     snapshotCommand,
     forkCommand,
     egressCommand,
+    volumeCommand,
     templateCommand,
     poolCommand,
     keyCommand,

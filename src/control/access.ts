@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { CasemateError } from '../base/errors.ts';
 import { sandboxIdPattern } from '../base/ids.ts';
-import type { KeyRow, SandboxRow, SnapshotRow, Store } from '../store/types.ts';
+import type { KeyRow, SandboxRow, SnapshotRow, Store, VolumeRow } from '../store/types.ts';
 
 /** Who is asking. */
 export interface Principal {
@@ -55,6 +55,14 @@ export function snapshotFor(store: Store, principal: Principal, idOrName: string
   const row = byId ?? store.snapshots.findByName(principal.tenantId, idOrName);
   if (row !== undefined && row.tenantId === principal.tenantId) return row;
   throw new CasemateError('not_found', `There is no snapshot ${idOrName}.`);
+}
+
+/** By id or by name. @throws CasemateError `not_found`, for another tenant's too. */
+export function volumeFor(store: Store, principal: Principal, idOrName: string): VolumeRow {
+  const byName = store.volumes.findByName(principal.tenantId, idOrName);
+  const row = byName ?? store.volumes.find(idOrName);
+  if (row !== undefined && row.tenantId === principal.tenantId) return row;
+  throw new CasemateError('not_found', `There is no volume ${idOrName}.`);
 }
 
 /** @throws CasemateError `forbidden` unless the key covers its whole tenant. */

@@ -33,6 +33,7 @@ import { Snapshots } from './snapshots.ts';
 import { Blobs } from './templates/blobs.ts';
 import { Templates } from './templates/templates.ts';
 import { SandboxTokens } from './tokens.ts';
+import { Volumes } from './volumes.ts';
 
 export interface CoreOptions {
   readonly store: Store;
@@ -68,6 +69,7 @@ export class Core {
   readonly snapshots: Snapshots;
   /** Templates that tenants build. */
   readonly images: Templates;
+  readonly volumes: Volumes;
   readonly tokens: SandboxTokens;
   readonly #options: CoreOptions;
   readonly #recorder: Recorder;
@@ -83,11 +85,13 @@ export class Core {
       egress: this.#egress,
       blobs: new Blobs(options.contextsDir),
     });
+    this.volumes = new Volumes({ ...options, recorder: this.#recorder });
     this.sandboxes = new Sandboxes({
       ...options,
       recorder: this.#recorder,
       egress: this.#egress,
       catalog: this.images.catalog,
+      volumes: this.volumes,
     });
     this.snapshots = new Snapshots({ ...options, recorder: this.#recorder, sandboxes: this.sandboxes });
     this.tokens = new SandboxTokens(options.tokenSecret);
@@ -100,6 +104,7 @@ export class Core {
       this.images.pools.set(firstTenant, template, runtime, size);
     await this.sandboxes.reconcile();
     await this.snapshots.reconcile();
+    await this.volumes.reconcile();
   }
 
   async stop(): Promise<void> {

@@ -1,5 +1,6 @@
 /** What a create request asks for, and the row that a sandbox begins with. */
 import type { EgressPolicy } from '../../schema/policy.ts';
+import type { VolumeMount } from '../../schema/volumes.ts';
 import { CasemateError } from '../base/errors.ts';
 import { limits as bounds } from '../base/limits.ts';
 import type { SandboxLimits } from '../runtime/driver.ts';
@@ -28,6 +29,7 @@ export interface CreateRequest {
   readonly policyIsOperators?: boolean;
   readonly user?: string;
   readonly hostname?: string;
+  readonly volumes?: readonly VolumeMount[];
 }
 
 /**

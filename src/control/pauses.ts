@@ -90,6 +90,7 @@ export class Pauses {
           id,
           bind: { env: {} },
           limits: row.limits,
+          held: row.volumes ?? [],
           onTaken: () => {},
         });
         await egress.bind(live, row.egress); // it came back with another address

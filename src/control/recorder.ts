@@ -12,6 +12,8 @@ export type AuditAction =
   | 'sandbox.kill'
   | 'snapshot.create'
   | 'snapshot.remove'
+  | 'volume.create'
+  | 'volume.remove'
   | 'sandbox.end'
   | 'limit.hit'
   | 'network.denied'

@@ -14,6 +14,7 @@ import type { Catalog } from './templates/catalog.ts';
 import { Pauses, withoutPause } from './pauses.ts';
 import { Reaper } from './reaper.ts';
 import type { Recorder } from './recorder.ts';
+import type { Volumes } from './volumes.ts';
 import { advance, refusalOf } from './state.ts';
 
 export interface SandboxesOptions {
@@ -23,6 +24,7 @@ export interface SandboxesOptions {
   readonly recorder: Recorder;
   readonly egress: Egress;
   readonly catalog: Catalog;
+  readonly volumes: Volumes;
   readonly log: Log;
 }
 
@@ -128,17 +130,20 @@ export class Sandboxes {
   }
 
   async #create(principal: Principal, request: CreateRequest): Promise<SandboxRow> {
-    const { store, node, clock, egress } = this.#options;
+    const { store, node, clock, egress, volumes } = this.#options;
     const snapshot =
       request.snapshot === undefined ? undefined : snapshotFor(store, principal, request.snapshot);
     const template =
       snapshot === undefined
         ? this.#options.catalog.resolve(principal.tenantId, request.template ?? 'base')
         : undefined;
-    const draft = draftRow(principal, request, clock.now(), (name) => node.defaultLimits(name), {
-      snapshot,
-      template,
-    });
+    const held = snapshot?.volumes ?? [];
+    const added = volumes.resolve(principal, request.volumes ?? [], held);
+    const origin = { snapshot, template };
+    const draft = {
+      ...draftRow(principal, request, clock.now(), (name) => node.defaultLimits(name), origin),
+      ...(held.length + added.length === 0 ? {} : { volumes: [...held, ...added] }),
+    };
     if (draft.egress !== undefined) await egress.check(draft.egress);
     const bind = {
       env: { ...template?.env, ...request.env },
@@ -147,11 +152,12 @@ export class Sandboxes {
       ...(request.hostname === undefined ? {} : { hostname: request.hostname }),
     };
     const { runtime, limits } = draft;
+    const what = { limits, bind, volumes: added };
     return this.#begin(principal, draft, (onTaken) => {
-      if (snapshot !== undefined) return node.restore({ snapshotId: snapshot.id, limits, bind, onTaken });
+      if (snapshot !== undefined) return node.restore({ ...what, snapshotId: snapshot.id, held, onTaken });
       const { nodeName = draft.template, start } = template ?? {};
       const from = { template: nodeName, ...(start === undefined ? {} : { start }) };
-      return node.claim({ ...from, runtime, limits, bind, onTaken });
+      return node.claim({ ...what, ...from, runtime, onTaken });
     });
   }
 
@@ -162,7 +168,7 @@ export class Sandboxes {
     const draft = { ...draftCopy(source, clock.now()), hostname };
     const bind = { env: {}, user: source.user, hostname };
     return this.#begin(principal, draft, (onTaken) =>
-      node.restore({ snapshotId, limits: source.limits, bind, onTaken }),
+      node.restore({ snapshotId, limits: source.limits, bind, held: source.volumes ?? [], onTaken }),
     );
   }
 
@@ -197,7 +203,8 @@ export class Sandboxes {
     store.sandboxes.update(running);
     this.#reaper.watch(running.id, Date.parse(running.endsAt), running.idleTimeoutMs);
     const { template, runtime, limits, source, snapshotId, endsAt } = running;
-    const detail = { template, runtime, limits, source, snapshotId, endsAt };
+    const volumes = running.volumes?.map(({ volumeId, path, readOnly }) => ({ volumeId, path, readOnly }));
+    const detail = { template, runtime, limits, source, snapshotId, endsAt, volumes };
     recorder.did(principal, 'sandbox.create', running.id, detail);
     return running;
   }

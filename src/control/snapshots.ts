@@ -91,6 +91,7 @@ export class Snapshots {
       limits,
       user,
       bytes,
+      ...(source.volumes === undefined ? {} : { volumes: source.volumes }),
     };
     const replaced = name === undefined ? undefined : store.snapshots.findByName(tenantId, name);
     if (replaced !== undefined) store.snapshots.remove(replaced.id);

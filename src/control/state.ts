@@ -17,6 +17,9 @@ export const transitions: Readonly<Record<SandboxState, readonly SandboxState[]>
   ended: [],
 };
 
+/** Those of sandboxes that are there, or will be again. */
+export const liveStates = (Object.keys(transitions) as SandboxState[]).filter((state) => state !== 'ended');
+
 /** The row in its next state. @throws CasemateError `conflict` where that state may not follow. */
 export function advance(row: SandboxRow, state: SandboxState, at: string, endReason?: EndReason): SandboxRow {
   if (!transitions[row.state].includes(state)) {

@@ -245,6 +245,11 @@ export class GuestClient {
     return duplexOf(stream);
   }
 
+  /** Puts a volume that the host has attached under `slot` where it is wanted. */
+  async mountVolume(params: { slot: number; path: string }): Promise<void> {
+    await this.#call('volume.mount', params);
+  }
+
   async metrics(): Promise<GuestMetrics> {
     return metricsOf(await this.#call('metrics'));
   }

@@ -2,6 +2,7 @@
 import { readFileSync, statfsSync } from 'node:fs';
 import { CasemateError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import type { RootVolume } from '../rootd/protocol.ts';
 
 /** What a sandbox takes at least before a program in it asks for memory. */
 const sandboxMemoryMibLeast = 32;
@@ -45,4 +46,23 @@ export function admit(room: HostRoom, starting: number): void {
       `The host has ${room.diskAvailableMib} MiB of disk left, of which ${limits.hostDiskReserveMib} MiB are held back.`,
     );
   }
+}
+
+/**
+ * What a volume promises is kept: there is room for all of them full, so that none fails in the middle of a write because
+ * others grew.
+ * @throws CasemateError `no_capacity`
+ */
+export function admitVolume(room: HostRoom, volumes: readonly RootVolume[], mib: number): void {
+  const promisedBytes = volumes.reduce(
+    (sum, volume) => sum + Math.max(0, volume.mib * 1024 * 1024 - volume.allocatedBytes),
+    0,
+  );
+  const freeMib =
+    room.diskAvailableMib - Math.ceil(promisedBytes / (1024 * 1024)) - limits.hostDiskReserveMib;
+  if (mib <= freeMib) return;
+  throw new CasemateError(
+    'no_capacity',
+    `A volume of ${mib} MiB does not fit: ${Math.max(0, freeMib)} MiB of disk are neither held back nor promised to volumes.`,
+  );
 }

@@ -12,6 +12,7 @@ import { admit, hostRoom } from './admission.ts';
 import { Pool } from './pool.ts';
 import { runStart } from './imageStart.ts';
 import { Rest, wake } from './rest.ts';
+import { attachedOf, HostVolumes } from './volumes.ts';
 import type { RootClient } from './rootClient.ts';
 import { ensureStarted } from './startCommand.ts';
 import type {
@@ -48,6 +49,7 @@ export interface HostNodeOptions {
 
 export class HostNode implements SandboxNode {
   readonly builds: NodeBuilds;
+  readonly volumes: HostVolumes;
   readonly #options: HostNodeOptions;
   readonly #live = new Map<string, LiveSandbox>();
   /** What the root process said of each that was connected to. */
@@ -64,6 +66,7 @@ export class HostNode implements SandboxNode {
 
   constructor(options: HostNodeOptions) {
     this.#options = options;
+    this.volumes = new HostVolumes(options.root, options.diskProbeDir);
     this.builds = new HostBuilds({
       root: options.root,
       admit: (start) => this.#admitted(start),
@@ -108,7 +111,11 @@ export class HostNode implements SandboxNode {
   async claim(request: ClaimRequest): Promise<LiveSandbox> {
     const sandbox = await this.#take(request);
     return this.#own(sandbox, request, async () => {
-      await Promise.all([this.#bind(sandbox, request), this.#lateLimits(sandbox, request.limits)]);
+      await Promise.all([
+        this.#bind(sandbox, request),
+        this.#lateLimits(sandbox, request.limits),
+        this.volumes.attach(sandbox, request.volumes),
+      ]);
     });
   }
 
@@ -133,6 +140,7 @@ export class HostNode implements SandboxNode {
   }
 
   async #take(request: ClaimRequest): Promise<LiveSandbox> {
+    await this.#needVolumes(request.runtime, request.volumes);
     admit(hostRoom(this.#options.diskProbeDir), this.#starting);
     const pool = this.#pools.get(poolKey(request.template, request.runtime));
     if (pool !== undefined && (await this.#canStillChange(request))) {
@@ -144,16 +152,18 @@ export class HostNode implements SandboxNode {
   }
 
   async restore(request: RestoreRequest): Promise<LiveSandbox> {
-    const { snapshotId, id } = request;
+    const { snapshotId, id, held = [] } = request;
+    const volumes = held.map(attachedOf);
     const source = id === undefined ? 'cold' : 'warm'; // limits of a new one may differ from the snapshot's
     const instance = await this.#admitted(() =>
-      this.#options.root.call('restore', { snapshotId, ...(id === undefined ? {} : { id }) }),
+      this.#options.root.call('restore', { snapshotId, volumes, ...(id === undefined ? {} : { id }) }),
     );
     const sandbox = await this.#connectOrDestroy(instance, source);
     return this.#own(sandbox, request, async () => {
       if (!sameLimits(request.limits, instance.limits)) {
         await this.#options.root.call('setLimits', { id: sandbox.id, limits: request.limits });
       }
+      await this.volumes.attach(sandbox, request.volumes);
       await this.#renew(sandbox, request.bind, id === undefined);
       await ensureStarted(sandbox.guest, instance.start); // of a pause that kept files only, nothing runs
     });
@@ -190,6 +200,13 @@ export class HostNode implements SandboxNode {
     this.#watch(sandbox);
     sandbox.rest.use()();
     if (sandbox.address !== before.address) for (const listener of this.#movedListeners) listener(sandbox);
+  }
+
+  /** Fails before anything is taken where the runtime has no way to do it. @throws CasemateError `unsupported` */
+  async #needVolumes(runtime: string, wanted: ClaimRequest['volumes'] = []): Promise<void> {
+    if (wanted.length === 0) return;
+    if ((await this.#probed(runtime))?.capabilities?.volumes === 'late') return;
+    throw new CasemateError('unsupported', `Sandboxes of ${runtime} take no volumes here.`);
   }
 
   snapshots(): Promise<readonly string[]> {

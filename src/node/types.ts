@@ -1,11 +1,22 @@
 /** What the node offers to control: claim, adopt and destroy sandboxes on this host. Types only. */
 import type { Inspection, RuntimeCapabilities, SandboxLimits } from '../runtime/driver.ts';
 import type { GuestClient } from '../guest/client.ts';
-import type { RootImageSource, RootLayerSource } from '../rootd/protocol.ts';
+import type {
+  AttachedVolume,
+  RootImageSource,
+  RootLayerSource,
+  RootMethods,
+  RootVolume,
+} from '../rootd/protocol.ts';
 import type { Rest } from './rest.ts';
 
 export type ImageSource = RootImageSource;
 export type LayerSource = RootLayerSource;
+
+/** A volume, and where the sandbox shall find it. */
+export interface WantedVolume extends AttachedVolume {
+  readonly path: string;
+}
 
 export interface ClaimRequest {
   readonly template: string;
@@ -19,6 +30,8 @@ export interface ClaimRequest {
     /** Where programs start that name no directory. */
     readonly cwd?: string;
   };
+  /** Attached while it is claimed; one that cannot be ends the sandbox. */
+  readonly volumes?: readonly WantedVolume[];
   /**
    * Called once, synchronously, when the id is known and before anything of the tenant touches the sandbox; control
    * writes its row here. If it throws, the sandbox is destroyed.
@@ -33,6 +46,10 @@ export interface RestoreRequest {
   readonly id?: string;
   readonly bind: ClaimRequest['bind'];
   readonly limits: SandboxLimits;
+  /** Volumes that are mounted in what the snapshot holds. */
+  readonly held?: readonly AttachedVolume[];
+  /** As in `ClaimRequest`; slots other than those of `held`. */
+  readonly volumes?: readonly WantedVolume[];
   /** As in `ClaimRequest`. */
   onTaken(id: string): void;
 }
@@ -170,6 +187,17 @@ export interface SandboxNode {
   snapshots(): Promise<readonly string[]>;
   /** Idempotent; files that running sandboxes need stay until those have ended. */
   removeSnapshot(snapshotId: string): Promise<void>;
+  readonly volumes: {
+    /**
+     * @param params.from copies this one, which then stands still for as long as that takes.
+     * @throws CasemateError `no_capacity` where the disk could not hold all volumes full, `not_found`
+     */
+    create(params: RootMethods['createVolume']['params']): Promise<void>;
+    /** Idempotent. @throws CasemateError `conflict` while a sandbox has it */
+    remove(volumeId: string): Promise<void>;
+    /** Those whose files are on this host. */
+    list(): Promise<readonly RootVolume[]>;
+  };
   /** Idempotent; resolves when nothing of it is left on the host. */
   destroy(id: string): Promise<void>;
   inspect(id: string): Promise<Inspection>;

@@ -11,9 +11,11 @@ import type {
   SandboxLimits,
   StageOptions,
 } from '../runtime/driver.ts';
+import { openBeneath } from './beneath.ts';
 import type { Journal, JournalEntry } from './journal.ts';
-import type { RootInstance } from './protocol.ts';
+import type { AttachedVolume, RootInstance } from './protocol.ts';
 import type { SnapshotOrigin, Snapshots } from './snapshots.ts';
+import type { Volumes } from './volumes.ts';
 
 /** What an instance is started from. */
 export interface StartOptions extends SnapshotOrigin {
@@ -25,6 +27,7 @@ export interface InstancesOptions {
   readonly networks: SandboxNetworks;
   readonly journal: Journal;
   readonly snapshots: Snapshots;
+  readonly volumes: Volumes;
   readonly streamOwner: { readonly uid: number; readonly gid: number };
   /** Limits that slots are staged with. */
   readonly defaultLimits: SandboxLimits;
@@ -134,10 +137,19 @@ export class Instances {
   }
 
   /** Starts one from a snapshot, under its own id again where `id` names it. On failure nothing of it is left. */
-  async restore(options: { snapshotId: string; id?: string; templateRoot: string }): Promise<RootInstance> {
-    const { snapshotId, id, templateRoot } = options;
+  async restore(options: {
+    readonly snapshotId: string;
+    readonly id?: string;
+    readonly templateRoot: string;
+    readonly volumes?: readonly AttachedVolume[];
+  }): Promise<RootInstance> {
+    const { snapshotId, id, templateRoot, volumes } = options;
     const { directory, ...origin } = await this.#options.snapshots.open(snapshotId);
-    const more = { snapshotId, ...(id === undefined ? {} : { id }) };
+    const more = {
+      snapshotId,
+      ...(id === undefined ? {} : { id }),
+      ...(volumes === undefined ? {} : { volumes }),
+    };
     const begin = (driver: RuntimeDriver, create: CreateOptions): Promise<AgentStreamAddress> =>
       driver.restore(create, directory);
     return this.#start({ ...origin, templateRoot }, more, begin, { snapshot: directory });
@@ -145,7 +157,7 @@ export class Instances {
 
   async #start(
     options: StartOptions,
-    more: { readonly id?: string; readonly snapshotId?: string },
+    more: Pick<JournalEntry, 'snapshotId' | 'volumes'> & { readonly id?: string },
     begin: (driver: RuntimeDriver, create: CreateOptions) => Promise<AgentStreamAddress>,
     hints: Pick<StageOptions, 'snapshot' | 'layer'> = {},
   ): Promise<RootInstance> {
@@ -170,6 +182,7 @@ export class Instances {
         limits,
       };
       this.#options.journal.write(entry);
+      await this.#attach(driver, id, more.volumes ?? []);
       await begin(driver, {
         id,
         templateRoot,
@@ -190,6 +203,24 @@ export class Instances {
   }
 
   /**
+   * Makes volumes appear in a running one. Journal first: a volume that an entry names is in use. What fails half-way is
+   * cleared away with the sandbox, which the caller has to destroy then.
+   */
+  async attachVolumes(id: string, volumes: readonly AttachedVolume[]): Promise<void> {
+    const entry = this.#entry(id);
+    this.#options.journal.write({ ...entry, volumes: [...(entry.volumes ?? []), ...volumes] });
+    await this.#attach(this.#driver(entry.runtime), id, volumes);
+  }
+
+  async #attach(driver: RuntimeDriver, id: string, volumes: readonly AttachedVolume[]): Promise<void> {
+    for (const { volumeId, slot, readOnly, subpath = '' } of volumes) {
+      const root = await this.#options.volumes.mounted(volumeId);
+      const folder = await openBeneath(root, subpath, !readOnly);
+      await driver.attach(id, { slot, readOnly, descriptor: folder.fd }).finally(folder.close.bind(folder));
+    }
+  }
+
+  /**
    * Writes a running one down. Afterwards it runs on, where `keepRunning` says so, or nothing of it is left.
    * @returns bytes on disk, and the instance anew where its runtime had to end it to write it.
    */
@@ -202,7 +233,7 @@ export class Instances {
   }): Promise<{ bytes: number; restarted?: RootInstance }> {
     const { id, snapshotId, keepRunning, templateRoot } = options;
     const { snapshots } = this.#options;
-    const { runtime, template = '', templateDigest = '', limits } = this.#entry(id);
+    const { runtime, template = '', templateDigest = '', limits, volumes = [] } = this.#entry(id);
     const driver = this.#driver(runtime);
     const probe = await driver.probe();
     const ends = probe.available && probe.capabilities.snapshot === 'ends';
@@ -221,7 +252,7 @@ export class Instances {
     }
     if (ends || !keepRunning) await this.destroy(id);
     if (!ends || !keepRunning) return { bytes };
-    return { bytes, restarted: await this.restore({ snapshotId, id, templateRoot }) };
+    return { bytes, restarted: await this.restore({ snapshotId, id, templateRoot, volumes }) };
   }
 
   /** Its files go when nothing that was started from it runs any more. */
@@ -372,6 +403,7 @@ export class Instances {
     await networks.destroy(id);
     journal.remove(id);
     await this.#sweepSnapshots();
+    if (entry?.volumes !== undefined) this.#options.volumes.unmountIdleLater();
     return (
       last ?? {
         state: 'gone',

@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { sandboxIdPattern } from '../base/ids.ts';
 import type { SandboxLimits } from '../runtime/driver.ts';
+import type { AttachedVolume } from './protocol.ts';
 
 export interface JournalEntry {
   readonly id: string;
@@ -16,6 +17,8 @@ export interface JournalEntry {
   readonly templateDigest?: string;
   /** The snapshot that it was started from, whose files it may still need. */
   readonly snapshotId?: string;
+  /** Volumes that it was given, or is being given. */
+  readonly volumes?: readonly AttachedVolume[];
 }
 
 export class Journal {

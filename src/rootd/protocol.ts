@@ -63,6 +63,31 @@ export type RootImageSource =
 /** What a build's sandbox may copy from. */
 export type RootLayerSource = { readonly layers: readonly string[] } | { readonly context: string };
 
+export interface VolumeQuota {
+  /** Size of its file system, tables and journal included, in MiB. */
+  readonly mib: number;
+  readonly inodes: number;
+}
+
+export interface RootVolume extends VolumeQuota {
+  readonly id: string;
+  /** What it takes of the host's disk now, in bytes. */
+  readonly allocatedBytes: number;
+  /** Of its own file system; undefined while it is not mounted. */
+  readonly usedBytes?: number;
+  readonly usedInodes?: number;
+}
+
+/** One volume of a sandbox, as the root process has to know it. */
+export interface AttachedVolume {
+  readonly volumeId: string;
+  /** The name under which the sandbox's agent finds it. */
+  readonly slot: number;
+  readonly readOnly: boolean;
+  /** The folder of it that is seen; made where it is missing and the volume writable. */
+  readonly subpath?: string;
+}
+
 /** Parameters and answer of each method. */
 export interface RootMethods {
   /** What still runs; asked once, at the start. */
@@ -76,7 +101,22 @@ export interface RootMethods {
     result: { bytes: number; restarted?: RootInstance };
   };
   /** Starts one from a snapshot; with `id` it is that sandbox again. */
-  restore: { params: { snapshotId: string; id?: string }; result: RootInstance };
+  restore: {
+    params: { snapshotId: string; id?: string; volumes?: readonly AttachedVolume[] };
+    result: RootInstance;
+  };
+  /** Makes volumes appear in a sandbox that runs. */
+  attachVolumes: {
+    params: { id: string; volumes: readonly AttachedVolume[] };
+    result: Record<string, never>;
+  };
+  /** An empty one, or a copy of `from`, whose size it then has. */
+  createVolume: {
+    params: { volumeId: string; from?: string } & VolumeQuota;
+    result: Record<string, never>;
+  };
+  removeVolume: { params: { volumeId: string }; result: Record<string, never> };
+  volumes: { params: Record<string, never>; result: RootVolume[] };
   snapshots: { params: Record<string, never>; result: string[] };
   removeSnapshot: { params: { snapshotId: string }; result: Record<string, never> };
   setLimits: { params: { id: string; limits: SandboxLimits }; result: Record<string, never> };

@@ -34,6 +34,7 @@ import { Journal } from './journal.ts';
 import type { RootInstance, RootMethods } from './protocol.ts';
 import { type RootHandlers, serveRoot } from './rpc.ts';
 import { Snapshots } from './snapshots.ts';
+import { Volumes } from './volumes.ts';
 
 export interface RootOptions {
   readonly dataDir: string;
@@ -53,6 +54,7 @@ export class Root {
   readonly #options: RootOptions;
   readonly #cgroups: CgroupSet;
   readonly #snapshots: Snapshots;
+  readonly #volumes: Volumes;
   readonly #layers: Layers;
   readonly #builds: Builds;
   #stopWatching: (() => Promise<void>) | undefined;
@@ -87,11 +89,16 @@ export class Root {
     const cloudHypervisor = new CloudHypervisorDriver({ ...machines, program: programs.cloudHypervisor });
     const all: readonly RuntimeDriver[] = [gvisor, qemu, firecracker, cloudHypervisor];
     this.#drivers = new Map(all.map((driver) => [driver.name, driver]));
+    const journal = new Journal(paths.journal);
+    const isUsed = (volumeId: string): boolean =>
+      journal.entries().some(({ volumes = [] }) => volumes.some((volume) => volume.volumeId === volumeId));
+    this.#volumes = new Volumes(paths.volumes, isUsed, log);
     this.#instances = new Instances({
       drivers: this.#drivers,
       networks: this.#networks,
-      journal: new Journal(paths.journal),
+      journal,
       snapshots: this.#snapshots,
+      volumes: this.#volumes,
       streamOwner: serverUser,
       defaultLimits: {
         cpus: limits.sandboxCpusDefault,
@@ -127,6 +134,7 @@ export class Root {
   async start(): Promise<void> {
     await this.#networks.openGate();
     this.#cgroups.holdBack(limits.hostMemoryReserveMib);
+    await this.#volumes.reconcile();
     await this.#instances.reconcile();
     await this.#builds.sweep();
   }
@@ -201,6 +209,19 @@ export class Root {
         await instances.setLimits(id, wanted);
         return {};
       },
+      attachVolumes: async ({ id, volumes }) => {
+        await instances.attachVolumes(id, volumes);
+        return {};
+      },
+      createVolume: async ({ volumeId, from, mib, inodes }) => {
+        await this.#volumes.create(volumeId, { mib, inodes }, from);
+        return {};
+      },
+      removeVolume: async ({ volumeId }) => {
+        await this.#volumes.remove(volumeId);
+        return {};
+      },
+      volumes: () => this.#volumes.list(),
       inspect: ({ id }) => instances.inspect(id),
       destroy: async ({ id }) => {
         const last = await instances.destroy(id);
@@ -246,6 +267,7 @@ export class Root {
     await this.#stopWatching?.();
     await this.#instances.stop();
     if (this.#instances.running().length > 0) return;
+    await this.#volumes.unmountIdle();
     for (const driver of this.#drivers.values()) await driver.release();
     await this.#layers.release();
     await this.#networks.closeGate();

@@ -5,6 +5,7 @@ import { CasemateError } from '../base/errors.ts';
 import { sandboxIdPattern } from '../base/ids.ts';
 import type { SandboxLimits } from '../runtime/driver.ts';
 import * as build from './buildParams.ts';
+import * as volume from './volumeParams.ts';
 import {
   type RootAnswer,
   type RootMethod,
@@ -70,6 +71,7 @@ async function dispatch(
     case 'survivors':
     case 'templates':
     case 'snapshots':
+    case 'volumes':
       return handlers[request.method]({}, progress);
     case 'probe':
       return handlers.probe(
@@ -100,10 +102,23 @@ async function dispatch(
     case 'restore': {
       const snapshotId = sandboxId(params, 'snapshotId');
       return handlers.restore(
-        { snapshotId, ...(params.id === undefined ? {} : { id: sandboxId(params) }) },
+        {
+          snapshotId,
+          ...(params.id === undefined ? {} : { id: sandboxId(params) }),
+          ...(params.volumes === undefined ? {} : { volumes: volume.attachedOf(params.volumes) }),
+        },
         progress,
       );
     }
+    case 'attachVolumes':
+      return handlers.attachVolumes(
+        { id: sandboxId(params), volumes: volume.attachedOf(params.volumes) },
+        progress,
+      );
+    case 'createVolume':
+      return handlers.createVolume(volume.createVolumeParams(params), progress);
+    case 'removeVolume':
+      return handlers.removeVolume({ volumeId: sandboxId(params, 'volumeId') }, progress);
     case 'removeSnapshot':
       return handlers.removeSnapshot({ snapshotId: sandboxId(params, 'snapshotId') }, progress);
     case 'inspect':

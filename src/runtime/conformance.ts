@@ -1,7 +1,7 @@
 /** The one suite that every driver passes: a driver is done when this is green, and no test knows its name. */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
@@ -96,6 +96,34 @@ export function conformance(
         const copied = 'cp /bin/echo /usr/local/bin/copied && /usr/local/bin/copied from a copy';
         const ran = await runInside(driver, id, ['/bin/sh', '-c', copied]);
         assert.deepEqual(ran, { exitCode: 0, stdout: 'from a copy\n' });
+      }));
+
+    it('lets folders of the host appear while it runs, read-only where they shall be, or says that it cannot', () =>
+      withSandbox(async ({ driver, runInside }, id) => {
+        const probe = await driver.probe();
+        assert.ok(probe.available);
+        const folder = await mkdtemp(join(tmpdir(), 'casemate-attach-'));
+        await writeFile(join(folder, 'file'), 'from the host');
+        const handle = await open(folder);
+        try {
+          const attach = (slot: number, readOnly: boolean): Promise<void> =>
+            driver.attach(id, { slot, descriptor: handle.fd, readOnly });
+          if (probe.capabilities.volumes === 'none')
+            return await assert.rejects(attach(0, false), { code: 'unsupported' });
+          await attach(0, false);
+          await attach(1, true);
+          const look =
+            'cd /.casemate/volumes; cat 0/file 1/file; echo x > 0/inside; rm 1/file; echo x > 1/new';
+          assert.equal(
+            (await runInside(driver, id, ['/bin/sh', '-c', look])).stdout,
+            'from the host'.repeat(2),
+          );
+          assert.deepEqual((await readdir(folder)).sort(), ['file', 'inside']);
+        } finally {
+          await handle.close();
+          await driver.destroy(id);
+          await rm(folder, { recursive: true });
+        }
       }));
 
     it('is found again by a driver that remembers nothing', () =>

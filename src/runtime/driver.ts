@@ -11,6 +11,8 @@
  * - What a runtime cannot do stands in `capabilities`, and the method answers `unsupported`. Nobody branches on a name.
  */
 
+import type { Attachment } from './host/attach.ts';
+
 /** Limits of one sandbox, enforced from outside of it. */
 export interface SandboxLimits {
   /** Processor time, in CPUs; fractions allowed. */
@@ -54,6 +56,8 @@ export interface RuntimeCapabilities {
   readonly snapshot: 'live' | 'ends' | 'none';
   /** How those that start from one snapshot share its memory; `none` where there are no snapshots. */
   readonly fork: 'copy-on-write' | 'copy' | 'none';
+  /** Whether folders of the host can appear in one that runs (`attach`). */
+  readonly volumes: 'late' | 'none';
   /** Limits that can change while it runs. */
   readonly lateLimits: readonly (keyof SandboxLimits)[];
   /** What a program inside sees of its limits (`nproc`, `free`, `df`), in words for the docs and `doctor`. */
@@ -153,6 +157,14 @@ export interface RuntimeDriver {
 
   /** Changes limits of a running instance; `unsupported` for one that is not in `lateLimits`. */
   setLimits(id: string, limits: SandboxLimits, stagedLimits: SandboxLimits): Promise<void>;
+
+  /**
+   * Makes a folder of the host appear inside, read-only where it says so whatever the sandbox does: at
+   * `/.casemate/volumes/<slot>`, from where the agent puts it where it is wanted. For a staged instance, which finds it there
+   * when it is started, or one that runs. It goes with `destroy`.
+   * @throws CasemateError `unsupported`
+   */
+  attach(id: string, attachment: Attachment): Promise<void>;
 
   inspect(id: string): Promise<Inspection>;
 

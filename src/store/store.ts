@@ -9,6 +9,7 @@ import { sandboxStore } from './sandboxes.ts';
 import { snapshotStore } from './snapshots.ts';
 import { templateStore } from './templates.ts';
 import type { Store } from './types.ts';
+import { volumeStore } from './volumes.ts';
 
 const migrationsFolder = new URL('./migrations/', import.meta.url);
 
@@ -41,6 +42,7 @@ export function openStore(path: string): Store {
     pools: poolStore(database),
     snapshots: snapshotStore(database),
     templates: templateStore(database),
+    volumes: volumeStore(database),
     close: () => database.close(),
   };
 }

@@ -25,6 +25,19 @@ export type EndReason =
   | 'failed'
   | 'lost';
 
+/** A volume that a sandbox has. */
+export interface SandboxVolume {
+  readonly volumeId: string;
+  /** The volume's name when it was attached. */
+  readonly name: string;
+  /** Where it is inside. */
+  readonly path: string;
+  readonly readOnly: boolean;
+  readonly subpath?: string;
+  /** How the node and the agent call it. */
+  readonly slot: number;
+}
+
 export interface SandboxRow {
   readonly id: string;
   readonly tenantId: string;
@@ -53,6 +66,7 @@ export interface SandboxRow {
   readonly autoResume: boolean;
   /** What it may reach; nothing without. An administrator's may open private addresses. */
   readonly egress?: { readonly policy: EgressPolicy; readonly administrator: boolean };
+  readonly volumes?: readonly SandboxVolume[];
   /** The named snapshot that it was started from. */
   readonly snapshotId?: string;
   /** Where a paused one lies. */
@@ -88,6 +102,34 @@ export interface SnapshotRow {
   readonly limits: SandboxRow['limits'];
   readonly user: string;
   readonly bytes: number;
+  /** What its sandbox had: those that start from it have the same. Their content is not in the snapshot. */
+  readonly volumes?: readonly SandboxVolume[];
+}
+
+export interface VolumeRow {
+  readonly id: string;
+  readonly tenantId: string;
+  /** Unique in its tenant. */
+  readonly name: string;
+  readonly state: 'creating' | 'ready' | 'removing';
+  readonly quotaMib: number;
+  readonly quotaInodes: number;
+  /** Nobody writes to it. */
+  readonly readOnly: boolean;
+  /** The volume that it was copied from. */
+  readonly fromId?: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAt: string;
+}
+
+export interface VolumeStore {
+  insert(row: VolumeRow): void;
+  update(row: VolumeRow): void;
+  find(id: string): VolumeRow | undefined;
+  findByName(tenantId: string, name: string): VolumeRow | undefined;
+  /** By name; without a tenant those of all of them. */
+  list(tenantId?: string): readonly VolumeRow[];
+  remove(id: string): void;
 }
 
 export interface SnapshotStore {
@@ -226,5 +268,6 @@ export interface Store {
   readonly pools: PoolStore;
   readonly snapshots: SnapshotStore;
   readonly templates: TemplateStore;
+  readonly volumes: VolumeStore;
   close(): void;
 }

@@ -2,6 +2,7 @@
 import { Templates } from './templates.ts';
 import { type ConnectionOptions, Transport } from './transport.ts';
 import type { AuditChain, AuditEvent, KeyInfo, Page, PoolInfo, RuntimeInfo, SnapshotInfo } from './types.ts';
+import { Volumes } from './volumes.ts';
 
 /**
  * @example
@@ -14,9 +15,11 @@ export class Casemate {
   constructor(options: ConnectionOptions = {}) {
     this.#transport = new Transport(options);
     this.templates = new Templates(this.#transport);
+    this.volumes = new Volumes(this.#transport);
   }
 
   readonly templates: Templates;
+  readonly volumes: Volumes;
 
   readonly runtimes = {
     list: async (): Promise<RuntimeInfo[]> => this.#items('/v1/runtimes'),

@@ -34,3 +34,4 @@ export { type CopyOptions, template, TemplateBuilder, type TemplateStart } from 
 export type { ConnectionOptions } from './transport.ts';
 export type * from './types.ts';
 export type { Bytes } from './upload.ts';
+export { type CreateVolumeOptions, Volume, Volumes } from './volumes.ts';

@@ -22,6 +22,7 @@ import type {
   SandboxMetrics,
   SandboxState,
   SnapshotInfo,
+  VolumeMount,
 } from './types.ts';
 import type { Bytes } from './upload.ts';
 
@@ -50,6 +51,8 @@ export interface CreateOptions extends ConnectionOptions {
   /** Who programs run as; the template's user by default. */
   readonly user?: string;
   readonly hostname?: string;
+  /** Volumes that it has from its first program on. One that cannot be attached means no sandbox. */
+  readonly volumes?: readonly VolumeMount[];
   /** The same key and options give the same sandbox. */
   readonly idempotencyKey?: string;
   readonly signal?: AbortSignal;

@@ -73,6 +73,7 @@ export interface SandboxInfo {
   readonly policy?: EgressPolicy;
   /** The snapshot that it was started from. */
   readonly snapshotId?: string;
+  readonly volumes?: readonly SandboxVolume[];
   readonly metadata: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
   readonly limits: SandboxLimits;
@@ -96,6 +97,50 @@ export interface SnapshotInfo {
   readonly limits: SandboxLimits;
   readonly user: string;
   readonly bytes: number;
+  /** Those that start from it have the same volumes; their content is not in the snapshot. */
+  readonly volumes?: readonly SandboxVolume[];
+}
+
+/** Which volume a sandbox gets, and where. */
+export interface VolumeMount {
+  /** Id or name. */
+  readonly volume: string;
+  /** Where it appears inside; absolute. */
+  readonly path: string;
+  readonly readOnly?: boolean;
+  /** The folder of the volume that is seen; made where it is missing and not read-only. */
+  readonly subpath?: string;
+}
+
+/** A volume that a sandbox has. */
+export interface SandboxVolume {
+  readonly volumeId: string;
+  readonly name: string;
+  readonly path: string;
+  readonly readOnly: boolean;
+  readonly subpath?: string;
+}
+
+/** Files that outlive sandboxes. */
+export interface VolumeInfo {
+  readonly id: string;
+  readonly name: string;
+  readonly state: 'creating' | 'ready' | 'removing';
+  /** Size of its file system, tables and journal included. */
+  readonly quotaMib: number;
+  readonly quotaInodes: number;
+  /** Nobody writes to it: a snapshot of another one, for the most part. */
+  readonly readOnly: boolean;
+  readonly fromId?: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAt: string;
+  /** What it takes of the host's disk. */
+  readonly allocatedBytes?: number;
+  /** Of its quotas; known while it is mounted. */
+  readonly usedBytes?: number;
+  readonly usedInodes?: number;
+  /** Sandboxes that have it, paused ones too. */
+  readonly sandboxes: readonly string[];
 }
 
 export interface SandboxMetrics {

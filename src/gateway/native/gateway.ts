@@ -23,10 +23,12 @@ import { sandboxRoutes } from './sandboxRoutes.ts';
 import { snapshotRoutes } from './snapshotRoutes.ts';
 import { templateRoutes } from './templateRoutes.ts';
 import { serveTunnels } from './tunnel.ts';
+import { volumeRoutes } from './volumeRoutes.ts';
 
 export const routes: readonly Route[] = [
   ...sandboxRoutes,
   ...snapshotRoutes,
+  ...volumeRoutes,
   ...fileRoutes,
   ...hostRoutes,
   ...templateRoutes,

@@ -1,8 +1,10 @@
 /** How rows and guest values look on the wire. */
 import type { Static } from '@sinclair/typebox';
 import type * as api from '../../../schema/api.ts';
+import type { Volume } from '../../../schema/volumes.ts';
+import type { VolumeDescription } from '../../control/volumes.ts';
 import type { FileEntry, GuestExec } from '../../guest/types.ts';
-import type { KeyRow, SandboxRow, SnapshotRow } from '../../store/types.ts';
+import type { KeyRow, SandboxRow, SandboxVolume, SnapshotRow } from '../../store/types.ts';
 
 /** Without the tenant, the scopes, and where a paused one lies: a client sees only its own. */
 export function sandboxView(row: SandboxRow): Static<typeof api.Sandbox> {
@@ -13,17 +15,32 @@ export function sandboxView(row: SandboxRow): Static<typeof api.Sandbox> {
     pauseId: _pause,
     templateVersionId: _version,
     egress,
+    volumes,
     ...shown
   } = row;
-  return { ...shown, ...(egress === undefined ? {} : { policy: egress.policy }) };
+  return {
+    ...shown,
+    ...(egress === undefined ? {} : { policy: egress.policy }),
+    ...(volumes === undefined ? {} : { volumes: volumes.map(withoutSlot) }),
+  };
 }
 
-export function snapshotView({
-  tenantId: _tenant,
-  templateVersionId: _version,
-  ...shown
-}: SnapshotRow): Static<typeof api.Snapshot> {
+export function snapshotView(row: SnapshotRow): Static<typeof api.Snapshot> {
+  const { tenantId: _tenant, templateVersionId: _version, volumes, ...shown } = row;
+  return { ...shown, ...(volumes === undefined ? {} : { volumes: volumes.map(withoutSlot) }) };
+}
+
+/** How the node calls it is nobody's business. */
+function withoutSlot({ slot: _slot, ...shown }: SandboxVolume): Omit<SandboxVolume, 'slot'> {
   return shown;
+}
+
+export function volumeView({
+  tenantId: _tenant,
+  sandboxes,
+  ...shown
+}: VolumeDescription): Static<typeof Volume> {
+  return { ...shown, sandboxes: [...sandboxes] };
 }
 
 export function fileView({ modifiedUnixMs, ...entry }: FileEntry): Static<typeof api.FileEntry> {

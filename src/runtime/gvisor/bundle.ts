@@ -26,10 +26,13 @@ export interface BundleOptions {
   readonly create: CreateOptions;
   readonly directory: string;
   readonly cgroupsPath: string;
+  /** The folder of the host under which volumes appear. */
+  readonly volumesPath: string;
 }
 
 /** Writes `config.json` into the sandbox's folder, which then is the bundle. */
-export async function writeBundle({ create, directory, cgroupsPath }: BundleOptions): Promise<void> {
+export async function writeBundle(options: BundleOptions): Promise<void> {
+  const { create, directory, cgroupsPath, volumesPath } = options;
   const config = {
     ociVersion: '1.0.2',
     hostname: create.hostname,
@@ -57,6 +60,17 @@ export async function writeBundle({ create, directory, cgroupsPath }: BundleOpti
         source: 'shm',
         options: ['nosuid', 'nodev', 'mode=1777', 'size=64m'],
       },
+      // A slave: what is bound below it on the host later appears inside, and nothing that happens inside comes back.
+      ...(create.layer === undefined
+        ? [
+            {
+              destination: '/.casemate/volumes',
+              type: 'bind',
+              source: volumesPath,
+              options: ['rbind', 'rslave', 'rw', 'nosuid', 'nodev'],
+            },
+          ]
+        : []),
       ...(create.layer?.mounts ?? []).map(({ source, target, writable }) => ({
         destination: target,
         type: 'bind',

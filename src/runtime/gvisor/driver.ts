@@ -14,6 +14,7 @@ import type {
   SandboxLimits,
   StageOptions,
 } from '../driver.ts';
+import { type Attachment, AttachFolder } from '../host/attach.ts';
 import type { CgroupSet } from '../host/cgroup.ts';
 import { isMountPoint, SandboxDisk } from '../host/disk.ts';
 import { findRunsc, type Runsc, type RunscChoice } from './binary.ts';
@@ -28,7 +29,7 @@ export interface GvisorOptions extends RunscChoice {
   readonly sandboxesDir: string;
   /** Root-owned folder where template roots are mounted read-only, with the agent inside. */
   readonly rootsDir: string;
-  /** The folder that holds the guest agent's program, and nothing else. */
+  /** The folder with the guest agent’s program, and an empty one that volumes appear in. */
   readonly agentDir: string;
   readonly cgroups: CgroupSet;
 }
@@ -107,6 +108,7 @@ export class GvisorDriver implements RuntimeDriver {
     if (!(await isMountPoint(root))) {
       await runCommand(['mount', '--bind', '-o', 'ro', templateRoot, root]);
     }
+    mkdirSync(join(this.#options.agentDir, 'volumes'), { recursive: true, mode: 0o755 });
     if (!(await isMountPoint(join(root, '.casemate')))) {
       await runCommand(['mount', '--bind', '-o', 'ro', this.#options.agentDir, join(root, '.casemate')]);
     }
@@ -125,6 +127,7 @@ export class GvisorDriver implements RuntimeDriver {
     await Promise.all([
       runCommand(['mkfifo', '-m', '600', hostToGuest, guestToHost]),
       new SandboxDisk(directory).create(limits.diskMib, { files: layer }),
+      new AttachFolder(directory).create(),
     ]);
   }
 
@@ -147,6 +150,7 @@ export class GvisorDriver implements RuntimeDriver {
       create: { ...options, templateRoot },
       directory,
       cgroupsPath: cgroups.relativePath(options.id),
+      volumesPath: new AttachFolder(directory).path,
     });
     await launch({
       runsc,
@@ -207,6 +211,12 @@ export class GvisorDriver implements RuntimeDriver {
       await new SandboxDisk(this.#directory(id)).resize(limits.diskMib, diskMib);
   }
 
+  async attach(id: string, attachment: Attachment): Promise<void> {
+    if (!(await this.#choose()).modern)
+      throw new CasemateError('unsupported', 'This runsc mounts nothing inside a sandbox that runs.');
+    await new AttachFolder(this.#directory(id)).attach(attachment);
+  }
+
   async inspect(id: string): Promise<Inspection> {
     const usage = this.#options.cgroups.usage(id);
     const alive = this.#options.cgroups.processes(id).length > 0;
@@ -246,6 +256,7 @@ export class GvisorDriver implements RuntimeDriver {
   async destroy(id: string): Promise<void> {
     const directory = this.#directory(id);
     await this.#options.cgroups.destroy(id);
+    await new AttachFolder(directory).destroy();
     await unmountWritable(directory);
     await new SandboxDisk(directory).destroy();
     rmSync(directory, { recursive: true, force: true });
@@ -287,6 +298,7 @@ function capabilitiesOf(runsc: Runsc): RuntimeCapabilities {
     isolation: 'application-kernel',
     snapshot: runsc.modern ? 'ends' : 'none',
     fork: runsc.modern ? 'copy' : 'none',
+    volumes: runsc.modern ? 'late' : 'none',
     lateLimits: ['cpus', 'memoryMib', 'diskMib', 'pids'],
     limitsSeenInside: {
       cpus: 'nproc shows the CPUs of the sandbox, rounded up (the agent sets the affinity of every program).',

@@ -13,6 +13,8 @@ interface Origin {
   readonly platform: string;
   readonly processor: string;
   readonly templateRoot: string;
+  /** Counts up when the mounts that a sandbox is started with change: a checkpoint finds its own again, or fails. */
+  readonly mounts: string;
 }
 
 const originFile = 'gvisor.json';
@@ -67,5 +69,5 @@ export async function checkOrigin(directory: string, runsc: Runsc, templateRoot:
 async function originHere(runsc: Runsc, templateRoot: string): Promise<Origin> {
   const cpuinfo = await readFile('/proc/cpuinfo', 'utf8');
   const processor = /^model name\s*:\s*(.*)$/m.exec(cpuinfo)?.[1] ?? 'unknown';
-  return { runsc: runsc.version, platform: runsc.platform, processor, templateRoot };
+  return { runsc: runsc.version, platform: runsc.platform, processor, templateRoot, mounts: '2' };
 }

@@ -14,6 +14,7 @@ import type {
   SandboxLimits,
   StageOptions,
 } from '../driver.ts';
+import { attachNothing } from '../host/attach.ts';
 import { machineUid } from '../qemu/launch.ts';
 import { moveTap, prepareNetwork } from '../qemu/tap.ts';
 import { agentOf, apiOf, launchVmm, layOut, rootOf, sealRoot } from './launch.ts';
@@ -24,6 +25,7 @@ import { agentVsockPort, fileIn, type Vmm } from './vmm.ts';
 
 export class MicrovmDriver implements RuntimeDriver {
   readonly name: string;
+  readonly attach = attachNothing;
   readonly #vmm: Vmm;
   readonly #options: MicrovmOptions;
   readonly #templates: MicrovmTemplates;
@@ -205,6 +207,7 @@ function capabilitiesOf({ fork, caveats, ownMib }: Vmm): RuntimeCapabilities {
     acceleration: 'kvm',
     snapshot: 'live',
     fork,
+    volumes: 'none',
     lateLimits: ['pids'],
     limitsSeenInside: {
       cpus: 'nproc shows the CPUs of the sandbox, rounded up (the agent sets the affinity of every program).',

@@ -14,6 +14,7 @@ import type {
   SandboxLimits,
   StageOptions,
 } from '../driver.ts';
+import { attachNothing } from '../host/attach.ts';
 import type { CgroupSet } from '../host/cgroup.ts';
 import { fifosOf, makeFifos } from './channel.ts';
 import { launchClone, type Waiting, wake } from './clone.ts';
@@ -32,6 +33,7 @@ export interface QemuOptions extends PlatformOptions {
 
 export class QemuDriver implements RuntimeDriver {
   readonly name = 'qemu';
+  readonly attach = attachNothing;
   readonly #options: QemuOptions;
   readonly #templates: Templates;
   readonly #waiting = new Map<string, Promise<Waiting>>();
@@ -231,6 +233,7 @@ const capabilities: RuntimeCapabilities = {
   isolation: 'virtual-machine',
   snapshot: 'live',
   fork: 'copy-on-write',
+  volumes: 'none',
   lateLimits: ['pids'],
   limitsSeenInside: {
     cpus: 'nproc shows the CPUs of the sandbox, rounded up (the agent sets the affinity of every program).',
