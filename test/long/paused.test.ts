@@ -35,6 +35,12 @@ describe(`${each * runtimes.length} paused sandboxes`, { skip: missingForServer(
     return Number((await sbx.exec('tail -n 1 count')).stdout);
   }
 
+  /** What the program that touches memory has resident. */
+  async function heldMib(sbx: Sandbox): Promise<number> {
+    const look = "awk '/VmRSS/ { print $2 }' /proc/$(pgrep -x perl)/status";
+    return Number((await sbx.exec(look)).stdout) / 1024;
+  }
+
   async function pauseOne(runtime: string, number: number): Promise<Paused> {
     const sbx = await Sandbox.create({
       ...{ url: server.url, apiKey: server.apiKey, runtime },
@@ -45,7 +51,7 @@ describe(`${each * runtimes.length} paused sandboxes`, { skip: missingForServer(
     const touches = number < touching;
     if (touches) {
       await (await sbx.spawn(touch)).detach();
-      await sleep(3000);
+      while ((await heldMib(sbx)) < touchedMib) await sleep(500);
     }
     let count: number | undefined;
     if (number >= each - countingOnes) {
@@ -62,10 +68,8 @@ describe(`${each * runtimes.length} paused sandboxes`, { skip: missingForServer(
     assert.equal((await sbx.resume()).state, 'running');
     assert.equal(await sbx.files.read('kept'), paused.word);
     if (paused.touches) {
-      const held = Number(
-        (await sbx.exec("awk '/VmRSS/ { print $2 }' /proc/$(pgrep -x perl)/status")).stdout,
-      );
-      assert.ok(held >= touchedMib * 1024, `${paused.word}: ${held} kB are held`);
+      const held = await heldMib(sbx);
+      assert.ok(held >= touchedMib, `${paused.word}: ${held} MiB are held`);
     }
     if (paused.count !== undefined) {
       const first = await countOf(sbx);

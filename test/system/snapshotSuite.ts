@@ -1,5 +1,6 @@
 /** Pause, resume, snapshot, fork: what was there is there again, what has to be another one is, and damage is refused. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, readdirSync, readSync, truncateSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -13,6 +14,22 @@ const counting = 'i=0; while true; do i=$((i+1)); echo $i >> count; sleep 0.05; 
 const lastCount = 'tail -n 1 count';
 /** A kernel that makes no uuids itself (gVisor) leaves that to programs, which ask for random bytes. */
 const uuid = 'cat /proc/sys/kernel/random/uuid 2>/dev/null || head -c 16 /dev/urandom | md5sum';
+/** A TLS server and its client, which verifies the certificate. */
+const handshake = `
+import socket, ssl, threading
+listener = socket.create_server(("127.0.0.1", 0))
+server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+server.load_cert_chain("pem")
+def serve():
+    try:
+        server.wrap_socket(listener.accept()[0], server_side=True).sendall(b"well")
+    except OSError:
+        pass
+threading.Thread(target=serve, daemon=True).start()
+client = ssl.create_default_context(cafile="pem")
+with client.wrap_socket(socket.create_connection(listener.getsockname()), server_hostname="localhost") as link:
+    print(link.recv(9).decode())
+`;
 const identity = `head -c 16 /dev/urandom | base64; ${uuid}; cat /etc/machine-id; hostname`;
 
 export function snapshotSuite(runtime: string): void {
@@ -149,6 +166,38 @@ export function snapshotSuite(runtime: string): void {
         assert.equal(new Set(values).size, seen.length, `${what}: ${values.join(', ')}`);
       }
       for (const child of children) if (child instanceof Sandbox) await child.kill();
+    });
+
+    it('tells the right time after a snapshot that looks three days old, and TLS believes certificates of today', async () => {
+      await using sbx = await create({ runtime, template: 'python' });
+      const pem = execFileSync('openssl', [
+        ...[
+          'req',
+          '-x509',
+          '-newkey',
+          'ec',
+          '-pkeyopt',
+          'ec_paramgen_curve:prime256v1',
+          '-nodes',
+          '-days',
+          '2',
+        ],
+        ...['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-keyout', '-', '-out', '-'],
+      ]);
+      await sbx.files.write('pem', pem);
+      await sbx.files.write('handshake.py', handshake);
+      // Where the kernel is the host's, nobody can set it back, and nothing has to be put right.
+      const isOwn = (await sbx.info()).isolation === 'virtual-machine';
+      if (isOwn) {
+        await sbx.exec('date -s @$(($(date +%s) - 3 * 86400))', { user: 'root' });
+        assert.match((await sbx.exec(['python3', 'handshake.py'])).stderr, /not yet valid/);
+      }
+      await sbx.pause();
+      await sbx.resume();
+      const from = Date.now();
+      const inside = Number((await sbx.exec(['date', '+%s.%N'])).stdout) * 1000;
+      assert.ok(inside > from - 2000 && inside < Date.now() + 2000, `${inside - from} ms off`);
+      assert.equal((await sbx.exec(['python3', 'handshake.py'])).stdout, 'well\n');
     });
 
     it('runs the hooks of a copy before anything else of its user', async () => {
