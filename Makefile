@@ -42,15 +42,16 @@ check: setup
 	@node_modules/.bin/biome lint --error-on-warnings .
 	@node_modules/.bin/tsc --noEmit
 	@$(NODE) scripts/generate.ts --check
-	@PATH="$$PATH:/usr/local/go/bin"; test -z "$$(gofmt -l guest-agent)" || { gofmt -l guest-agent; exit 1; }
+	@PATH="$$PATH:/usr/local/go/bin"; test -z "$$(gofmt -l guest-agent src/image/jail)" || { gofmt -l guest-agent src/image/jail; exit 1; }
 	@$(GO) vet ./...
+	@cd src/image/jail && PATH="$$PATH:/usr/local/go/bin" CGO_ENABLED=0 GOFLAGS=-mod=mod GOPROXY=off go vet ./...
 
 bench: templates
 	@$(NODE) bench/run.ts
 
 format:
 	@node_modules/.bin/biome format --write .
-	@PATH="$$PATH:/usr/local/go/bin"; gofmt -w guest-agent
+	@PATH="$$PATH:/usr/local/go/bin"; gofmt -w guest-agent src/image/jail
 
 docs: setup
 	@node_modules/.bin/typedoc --options sdk/typescript/typedoc.json

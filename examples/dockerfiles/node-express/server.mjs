@@ -1,0 +1,5 @@
+import express from 'express';
+
+express()
+  .get('/', (_, answer) => answer.send('Hello from Express'))
+  .listen(3000);
