@@ -21,6 +21,8 @@ import { untilAgentListens } from './vsock.ts';
 const guestMibMin = 112;
 /** From "the agent listens" to "all is quiet"; before that the docs advise against a snapshot. */
 const settleMs = 400;
+/** No boot takes that long: what is older was left by a process that was killed. */
+const abandonedMs = 3_600_000;
 /** Kept booted templates; the one that was used least lately goes first. */
 const templatesMax = 24;
 
@@ -104,7 +106,8 @@ export class MicrovmTemplates {
     folder: string,
   ): Promise<void> {
     await this.#makeRoom();
-    const partial = `${folder}.${newId(8)}.partial`;
+    // A short name: the path of a socket in it has 107 characters at most.
+    const partial = join(this.#options.cacheDir, `boot-${newId(8)}`);
     const id = newId();
     await mkdir(join(partial, 'machine'), { recursive: true, mode: 0o711 });
     try {
@@ -112,6 +115,7 @@ export class MicrovmTemplates {
       await this.#options.cgroups.destroy(id);
       await rm(join(partial, 'machine'), { recursive: true, force: true });
       await writeShape(partial, shape);
+      await mkdir(this.#parent(), { recursive: true, mode: 0o711 });
       await rename(partial, folder);
     } catch (cause) {
       throw new CasemateError('runtime_unavailable', `The guest does not boot: ${String(cause)}`, { cause });
@@ -169,6 +173,12 @@ export class MicrovmTemplates {
 
   /** Running machines keep what they have open or linked: a folder can go under them. */
   async #makeRoom(): Promise<void> {
+    const { cacheDir } = this.#options;
+    for (const name of readdirSync(cacheDir).filter((entry) => entry.startsWith('boot-'))) {
+      const path = join(cacheDir, name);
+      const { mtimeMs } = statSync(path, { throwIfNoEntry: false }) ?? { mtimeMs: Date.now() };
+      if (Date.now() - mtimeMs > abandonedMs) await rm(path, { recursive: true, force: true });
+    }
     const parent = this.#parent();
     if (!existsSync(parent)) return;
     const names = readdirSync(parent)
