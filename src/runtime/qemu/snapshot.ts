@@ -2,6 +2,7 @@
 import { chmodSync, chownSync } from 'node:fs';
 import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CasemateError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
 import type { CgroupSet } from '../host/cgroup.ts';
@@ -126,8 +127,21 @@ async function takeOver(
     await source.command('cont').catch(() => {});
     throw error;
   }
-  await source.command('cont');
+  await goOn(source);
   return Date.now() - from;
+}
+
+/** QEMU says that a migration has completed a moment before it lets the machine run again, and refuses meanwhile. */
+async function goOn(source: Qmp): Promise<void> {
+  for (let round = 1; ; round += 1) {
+    try {
+      await source.command('cont');
+      return;
+    } catch (error) {
+      if (round >= 200 || !String(error).includes('not finalized')) throw error;
+      await sleep(5);
+    }
+  }
 }
 
 async function finish(target: string, directory: string, record: MachineRecord): Promise<void> {
