@@ -32,6 +32,9 @@ export interface ServerOptions {
   readonly port?: number;
   /** Where the server's log goes; nowhere by default, or where CASEMATE_TEST_LOG is set, to the test's stderr. */
   readonly log?: 'inherit' | 'ignore';
+  /** Programs that start the server: where it is to stand in other namespaces. */
+  readonly launcher?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
   /** More flags of `casemate serve`. */
   readonly flags?: readonly string[];
 }
@@ -50,13 +53,14 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
   const argv = [cliPath, '--json', 'serve', '--port', String(options.port ?? 0), '--data-dir', dataDir];
   for (const pool of options.pools ?? []) argv.push('--pool', pool);
   argv.push(...(options.flags ?? []));
-  const child = spawn(process.execPath, argv, {
+  const [program = '', ...rest] = [...(options.launcher ?? []), process.execPath, ...argv];
+  const child = spawn(program, rest, {
     stdio: [
       'ignore',
       'pipe',
       options.log ?? (process.env.CASEMATE_TEST_LOG === undefined ? 'ignore' : 'inherit'),
     ],
-    env: { ...process.env, CASEMATE_STORE_DIR: storeDir },
+    env: { ...process.env, CASEMATE_STORE_DIR: storeDir, ...options.env },
     detached: true, // a test may kill the whole group, as a crash of the service would
   });
   const { url, keyFile } = await firstLine(child);

@@ -1,14 +1,11 @@
 /** A small internet in namespaces for the egress tests: world ↔ the proxy's host ↔ gate ↔ sandboxes. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { EgressPolicy } from '../../../schema/policy.ts';
-import { runCommand } from '../../../src/base/child.ts';
 import { systemUser } from '../../../src/base/config.ts';
 import { newId } from '../../../src/base/ids.ts';
 import { createLog } from '../../../src/base/log.ts';
@@ -17,6 +14,7 @@ import { egressArgv, egressSocketPath } from '../../../src/egress/argv.ts';
 import type { BoundSecret, DenialEvent, EgressEvent, FlowEvent } from '../../../src/egress/types.ts';
 import { takeDenials } from '../../../src/network/denials.ts';
 import { type SandboxLink, SandboxNetworks } from '../../../src/network/namespace.ts';
+import { endChild, World } from './outside.ts';
 
 export const noPresets = { pip: [], npm: [], apt: [], cargo: [], go: [] };
 
@@ -41,90 +39,21 @@ export interface Player {
   readonly trust: string;
 }
 
-export class Range {
-  readonly tag = newId(6);
+export class Range extends World {
   readonly networks = new SandboxNetworks(this.tag);
-  readonly host = `egh-${this.tag}`;
-  readonly world = `egw-${this.tag}`;
-  readonly directory = mkdtempSync(join(tmpdir(), 'casemate-egress-'));
   readonly events: EgressEvent[] = [];
-  /** What arrived in the world. */
-  readonly arrived: Record<string, unknown>[] = [];
   readonly players: Player[] = [];
   readonly client = new EgressSocketClient({
     socketPath: egressSocketPath(join(this.directory, 'egress')),
     log: createLog({ role: 'test' }),
   });
-  #worldProcess: ChildProcess | undefined;
-  readonly #captures: ChildProcess[] = [];
   proxy: ChildProcess | undefined;
-  worldCertificate = '';
 
-  async open(): Promise<void> {
-    chmodSync(this.directory, 0o755);
-    await runCommand(['ip', '-batch', '-'], {
-      input: [
-        `netns add ${this.host}`,
-        `netns add ${this.world}`,
-        `link add h0 netns ${this.host} type veth peer name w0 netns ${this.world}`,
-        '',
-      ].join('\n'),
-    });
-    await runCommand(['ip', '-n', this.host, '-batch', '-'], {
-      input: 'link set lo up\naddr add 5.5.0.1/16 dev h0\nlink set h0 up\nroute add default via 5.5.0.2\n',
-    });
-    const local = ['5.5.1.0/24', '5.6.0.0/16', '10.77.0.0/16', '169.254.169.254/32'];
-    await runCommand(['ip', '-n', this.world, '-batch', '-'], {
-      input: [
-        'link set lo up',
-        'addr add 5.5.0.2/16 dev w0',
-        'link set w0 up',
-        ...local.map((range) => `route add local ${range} dev lo`),
-        '',
-      ].join('\n'),
-    });
-    this.#resolver(this.host, '5.5.0.2');
+  override async open(): Promise<void> {
+    await super.open();
     await this.networks.openGate();
-    await this.#startWorld();
     this.client.onEvent((event) => this.events.push(event));
     await this.startProxy();
-  }
-
-  #resolver(namespace: string, address: string): void {
-    mkdirSync(`/etc/netns/${namespace}`, { recursive: true });
-    writeFileSync(
-      `/etc/netns/${namespace}/resolv.conf`,
-      `nameserver ${address}\noptions timeout:2 attempts:1\n`,
-    );
-  }
-
-  async #startWorld(): Promise<void> {
-    const program = fileURLToPath(new URL('./world.ts', import.meta.url));
-    const child = spawn(
-      'ip',
-      [
-        'netns',
-        'exec',
-        this.world,
-        process.execPath,
-        '--disable-warning=ExperimentalWarning',
-        program,
-        this.directory,
-      ],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    );
-    this.#worldProcess = child;
-    const ready = Promise.withResolvers<void>();
-    if (child.stdout === null) throw new Error('the world has no stdout');
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      const seen = JSON.parse(line) as Record<string, unknown>;
-      if (seen.kind !== 'ready') return void this.arrived.push(seen);
-      this.worldCertificate = join(this.directory, 'world.pem');
-      writeFileSync(this.worldCertificate, String(seen.certificate));
-      ready.resolve();
-    });
-    child.once('exit', () => ready.reject(new Error('the world ended')));
-    await ready.promise;
   }
 
   async startProxy(): Promise<void> {
@@ -141,7 +70,7 @@ export class Range {
   async player(): Promise<Player> {
     const id = newId();
     const link = await this.networks.create(id, this.players.length);
-    this.#resolver(link.namespace, '198.18.0.1');
+    this.resolver(link.namespace, '198.18.0.1');
     const trust = join(this.directory, `${id}.pem`);
     const run = (argv: readonly string[], timeoutMs = 20_000): Promise<Ran> =>
       runIn(link.namespace, argv, timeoutMs);
@@ -202,53 +131,15 @@ export class Range {
     }
   }
 
-  /** Captures on a namespace's interface (`any` for all) until the returned function is called; it answers the packets. */
-  async capture(
-    namespace: string,
-    device: string,
-    filter: readonly string[],
-  ): Promise<() => Promise<string[]>> {
-    const child = spawn(
-      'ip',
-      ['netns', 'exec', namespace, 'tcpdump', '-U', '-l', '-n', '-i', device, ...filter],
-      {
-        stdio: ['ignore', 'pipe', 'pipe'],
-      },
-    );
-    this.#captures.push(child);
-    const lines: string[] = [];
-    if (child.stdout === null || child.stderr === null) throw new Error('tcpdump has no output');
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      if (line !== '') lines.push(line);
-    });
-    for await (const line of createInterface({ input: child.stderr })) if (/listening on/.test(line)) break;
-    return async () => {
-      await sleep(500);
-      const gone = once(child, 'exit');
-      child.kill('SIGINT');
-      await gone;
-      return lines;
-    };
-  }
-
-  async close(): Promise<void> {
+  override async close(): Promise<void> {
     this.client.close();
-    for (const child of [this.proxy, this.#worldProcess, ...this.#captures]) {
-      if (child === undefined || child.exitCode !== null || child.signalCode !== null) continue;
-      const gone = once(child, 'exit');
-      child.kill('SIGKILL');
-      await gone;
-    }
+    await endChild(this.proxy);
     for (const { id, link } of this.players) {
       await this.networks.destroy(id);
       rmSync(`/etc/netns/${link.namespace}`, { recursive: true, force: true });
     }
     await this.networks.closeGate();
-    for (const namespace of [this.host, this.world]) {
-      await runCommand(['ip', 'netns', 'del', namespace]).catch(() => {}); // it was never made
-      rmSync(`/etc/netns/${namespace}`, { recursive: true, force: true });
-    }
-    rmSync(this.directory, { recursive: true, force: true });
+    await super.close();
   }
 }
 

@@ -1,0 +1,4 @@
+/** The capture on gVisor sandboxes. */
+import { captureSuite } from './egress/captureSuite.ts';
+
+captureSuite('gvisor');
