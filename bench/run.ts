@@ -12,6 +12,7 @@ import { residentBytes, serverPid } from '../test/system/host.ts';
 import { startServer, type TestServer } from '../test/system/server.ts';
 import { type BareRunsc, bareRunsc, settledAvailableBytes } from './bareRunsc.ts';
 import { codeInterpreter } from './codeInterpreter.ts';
+import { e2b } from './e2b.ts';
 import { add, connectionOf, figures, firstAnswer, mib, waitForPool } from './shared.ts';
 import { snapshots } from './snapshots.ts';
 import { figure, percentile, timeEach } from './stats.ts';
@@ -227,6 +228,7 @@ async function main(): Promise<void> {
       await transfers(server);
       await warm(server, run);
       await burst(server);
+      await e2b(server);
       await snapshots(server); // the pool is empty again
     } finally {
       await server.close();

@@ -24,6 +24,8 @@ export interface Serving {
   readonly url: string;
   /** File with the first admin key, mode 0600. */
   readonly keyFile: string;
+  /** Where clients find the authority to trust, where the server made one for its domain. */
+  readonly caFile?: string;
   /** Ends both processes; claimed sandboxes go on running and are adopted by the next start. */
   stop(): Promise<void>;
 }
@@ -90,7 +92,8 @@ export async function serve(config: ServeConfig): Promise<Serving> {
   };
   supervisor.start();
   try {
-    return { url: await ready.promise, keyFile: paths.keyFile, stop };
+    const ca = config.domain !== undefined && config.tls === undefined ? { caFile: paths.caFile } : {};
+    return { url: await ready.promise, keyFile: paths.keyFile, ...ca, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -207,14 +210,14 @@ async function runServer(config: ServeConfig): Promise<void> {
   const e2b = await createE2bProtocol(core, {
     log,
     internet: config.e2bInternet ?? 'packages',
+    ...(config.domain === undefined ? {} : { domain: config.domain }),
     publicPorts: (config.e2bPreviews ?? (isLoopback(config.host) ? 'public' : 'private')) === 'public',
   });
+  const tls = await tlsOf(config, user);
   const gateway = await createGateway(core, {
     log,
     protocols: [e2b],
-    ...(config.tls === undefined
-      ? {}
-      : { tls: { cert: readFileSync(config.tls.certFile), key: readFileSync(config.tls.keyFile) } }),
+    ...(tls === undefined ? {} : { tls }),
   });
   dropRights(user); // before the first byte of a client or of a sandbox is read
   await node.start();
@@ -232,6 +235,21 @@ async function runServer(config: ServeConfig): Promise<void> {
       .then(() => process.exit(0));
   });
   process.on('SIGINT', () => {}); // a terminal's Ctrl-C reaches the whole group; the root half says when to end
+}
+
+/** The certificate that was given, or one of the server's own authority where only a domain was. */
+async function tlsOf(
+  config: ServeConfig,
+  user: SystemUser,
+): Promise<{ cert: Buffer; key: Buffer } | undefined> {
+  const { tls, domain } = config;
+  if (tls !== undefined) return { cert: readFileSync(tls.certFile), key: readFileSync(tls.keyFile) };
+  if (domain === undefined) return undefined;
+  const { localTls } = await import('./gateway/native/localAuthority.ts');
+  const { caFile, caKeyFile } = pathsOf(config.dataDir);
+  const made = await localTls(domain, { certificate: caFile, key: caKeyFile });
+  for (const file of [caFile, caKeyFile]) chownSync(file, user.uid, user.gid);
+  return made;
 }
 
 /** Files that are made meanwhile belong to the user; what has to be loaded still can be. */

@@ -117,6 +117,16 @@ export const LogQuery = Type.Object(
   closed,
 );
 
+export const EventQuery = Type.Object(
+  {
+    offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000 })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+    orderAsc: Type.Optional(Type.Boolean()),
+    types: Type.Optional(Type.Array(Type.String())),
+  },
+  closed,
+);
+
 export const ListQuery = Type.Object(
   {
     metadata: Type.Optional(Type.String()),

@@ -37,6 +37,8 @@ export interface ServeConfig {
   readonly e2bPreviews?: 'public' | 'private';
   /** What E2B's sandboxes get that ask for the internet, as all do unless told otherwise; `packages` by default. */
   readonly e2bInternet?: 'packages' | 'open' | 'closed';
+  /** Its hosts are served with TLS: by `tls` where given, else by an authority that the server makes itself. */
+  readonly domain?: string;
   /** Files with a certificate and its key: TLS on the same port. */
   readonly tls?: { readonly certFile: string; readonly keyFile: string };
 }
@@ -73,6 +75,10 @@ export interface Paths {
   readonly keyFile: string;
   /** The server's: what tokens for single sandboxes are derived from. */
   readonly tokenSecret: string;
+  /** The server's: the certificate of its own domain's authority, for clients to trust. */
+  readonly caFile: string;
+  /** The server's: the key of that authority. */
+  readonly caKeyFile: string;
   /** Root's: newer runtimes than the machine's own, one folder a runtime. */
   readonly library: string;
   /** The folder that holds the guest agent alone. */
@@ -98,6 +104,8 @@ export function pathsOf(dataDir: string): Paths {
     database: join(dataDir, 'server', 'casemate.db'),
     keyFile: join(dataDir, 'server', 'admin.key'),
     tokenSecret: join(dataDir, 'server', 'token.secret'),
+    caFile: join(dataDir, 'server', 'ca.pem'),
+    caKeyFile: join(dataDir, 'server', 'ca.key'),
     library: process.env.CASEMATE_LIB_DIR ?? join(defaultDataDir, 'lib'),
     agentDir: join(repository, 'build', 'agent'),
   };

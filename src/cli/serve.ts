@@ -20,6 +20,7 @@ interface ServeFlags {
   gvisorPlatform?: 'systrap' | 'ptrace';
   e2bPreviews?: 'public' | 'private';
   e2bInternet: 'packages' | 'open' | 'closed';
+  domain?: string;
   tlsCert?: string;
   tlsKey?: string;
 }
@@ -54,6 +55,10 @@ export function serveCommand(program: Command): void {
       (text: string, before: RegistrySetting[]) => [...before, parseRegistry(text)],
       [],
     )
+    .option(
+      '--domain <name>',
+      'serve *.<name> with TLS; without --tls-cert by an authority of its own, whose file is printed',
+    )
     .option('--tls-cert <file>', 'certificate with its chain (PEM): TLS on the same port; needs --tls-key')
     .option('--tls-key <file>', 'key of the certificate (PEM)')
     .addOption(
@@ -83,6 +88,7 @@ export function serveCommand(program: Command): void {
         pools: flags.pool,
         e2bInternet: flags.e2bInternet,
         registries: flags.registry,
+        ...(flags.domain === undefined ? {} : { domain: flags.domain }),
         ...(flags.e2bPreviews === undefined ? {} : { e2bPreviews: flags.e2bPreviews }),
         ...(tlsCert === undefined || tlsKey === undefined
           ? {}
@@ -90,11 +96,11 @@ export function serveCommand(program: Command): void {
         ...(flags.gvisorPlatform === undefined ? {} : { gvisorPlatform: flags.gvisorPlatform }),
       });
       const json = program.opts<{ json?: boolean }>().json === true;
-      const { url, keyFile } = serving;
+      const { url, keyFile, caFile } = serving;
       process.stdout.write(
         json
-          ? `${JSON.stringify({ url, keyFile })}\n`
-          : `Casemate answers on ${url}\nkey: ${keyFile}\nE2B clients that ask for the internet get: ${internetWords[flags.e2bInternet]}\n`,
+          ? `${JSON.stringify({ url, keyFile, caFile })}\n`
+          : `Casemate answers on ${url}\nkey: ${keyFile}\n${caFile === undefined ? '' : `authority to trust: ${caFile}\n`}E2B clients that ask for the internet get: ${internetWords[flags.e2bInternet]}\n`,
       );
       await new Promise<void>((resolve) => {
         process.once('SIGTERM', resolve);

@@ -47,8 +47,14 @@ export function auditStore(database: DatabaseSync): AuditStore {
       const values: (string | number)[] = [filter.tenantId];
       if (filter.sandboxId !== undefined) where.push('sandbox_id = ?') && values.push(filter.sandboxId);
       if (filter.action !== undefined) where.push('action = ?') && values.push(filter.action);
-      if (page.cursor !== undefined) where.push('seq < ?') && values.push(...decodeCursor(page.cursor, 1));
-      const sql = `SELECT * FROM audit WHERE ${where.join(' AND ')} ORDER BY seq DESC LIMIT ?`;
+      if (filter.actions !== undefined) {
+        where.push(`action IN (${filter.actions.map(() => '?').join(', ')})`);
+        values.push(...filter.actions);
+      }
+      const [direction, later] = page.order === 'oldest first' ? ['ASC', '>'] : ['DESC', '<'];
+      if (page.cursor !== undefined)
+        where.push(`seq ${later} ?`) && values.push(...decodeCursor(page.cursor, 1));
+      const sql = `SELECT * FROM audit WHERE ${where.join(' AND ')} ORDER BY seq ${direction} LIMIT ?`;
       const rows = database.prepare(sql).all(...values, page.limit + 1) as unknown as RawRow[];
       const items = rows.slice(0, page.limit).map(rowOf);
       const oldest = items.at(-1);

@@ -172,7 +172,7 @@ export interface Page<Item> {
 export interface PageRequest {
   readonly limit: number;
   readonly cursor?: string;
-  /** The newest first by default; only of sandboxes. */
+  /** The newest first by default; only of sandboxes and of the audit log. */
   readonly order?: 'oldest first';
 }
 
@@ -190,6 +190,8 @@ export interface AuditRow {
 
 export interface AuditFilter {
   readonly tenantId: string;
+  /** Any of these. */
+  readonly actions?: readonly string[];
   readonly sandboxId?: string;
   readonly action?: string;
 }

@@ -17,16 +17,17 @@ export interface DomainServer {
   close(): Promise<void>;
 }
 
-export async function startDomainServer(): Promise<DomainServer> {
+/** @param authority the server's own, or one that a team brings with a certificate. */
+export async function startDomainServer(authority: 'own' | 'brought' = 'brought'): Promise<DomainServer> {
   const certificates = mkdtempSync(join(tmpdir(), 'casemate-tls-'));
-  makeCertificate(certificates);
-  const [cert, key] = ['server.pem', 'server.key'].map((name) => join(certificates, name));
-  const server = await startServer({ flags: ['--tls-cert', cert ?? '', '--tls-key', key ?? ''] });
+  const flags = authority === 'own' ? ['--domain', 'sandboxes.test'] : certificateFlags(certificates);
+  const server = await startServer({ flags });
+  const ca = authority === 'own' ? join(server.dataDir, 'server', 'ca.pem') : join(certificates, 'ca.pem');
   const own = {
     E2B_DOMAIN: `sandboxes.test:${new URL(server.url).port}`,
     E2B_API_KEY: server.apiKey.replace('casemate_', 'e2b_'),
-    NODE_EXTRA_CA_CERTS: join(certificates, 'ca.pem'),
-    SSL_CERT_FILE: join(certificates, 'ca.pem'),
+    NODE_EXTRA_CA_CERTS: ca,
+    SSL_CERT_FILE: ca,
   };
   return {
     server,
@@ -37,6 +38,11 @@ export async function startDomainServer(): Promise<DomainServer> {
       rmSync(certificates, { recursive: true });
     },
   };
+}
+
+function certificateFlags(folder: string): string[] {
+  makeCertificate(folder);
+  return ['--tls-cert', join(folder, 'server.pem'), '--tls-key', join(folder, 'server.key')];
 }
 
 /** A CA that nobody knows, and its certificate for every name of the domain. */

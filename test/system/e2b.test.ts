@@ -344,6 +344,12 @@ function testSdk(sdk: Sdk): void {
       const download = await signer.downloadUrl('signed.txt', { user: 'user' });
       assert.equal(await (await fetch(download)).text(), 'by url');
       assert.equal((await fetch(download.replace('signed.txt', 'other'))).status, 401);
+      const roots = await signer.uploadUrl('/etc/signed');
+      assert.equal(
+        (await fetch(roots, { method: 'POST', body: form })).status,
+        403,
+        'no rights but the user’s',
+      );
       const old = await signer.downloadUrl('signed.txt', { useSignatureExpiration: -10 });
       assert.deepEqual(await (await fetch(old)).json(), {
         code: 401,

@@ -156,6 +156,29 @@ describe('pauses and snapshots by E2B’s SDKs', { skip: missingForServer() ?? f
     await Promise.all([one.kill(), two.kill()]);
   });
 
+  it('tells what happened to a sandbox', async () => {
+    const sandbox = await Sandbox.create(options);
+    await sandbox.pause();
+    await sandbox.connect();
+    await sandbox.kill();
+    const ask = async (path: string): Promise<{ type: string; sandboxId: string }[]> => {
+      const response = await fetch(`${server.url}${path}`, {
+        headers: { 'x-api-key': options.apiKey ?? '' },
+      });
+      assert.equal(response.status, 200);
+      return (await response.json()) as { type: string; sandboxId: string }[];
+    };
+    const told = await ask(`/events/sandboxes/${sandbox.sandboxId}?orderAsc=true`);
+    const words = ['created', 'paused', 'resumed', 'killed'].map((word) => `sandbox.lifecycle.${word}`);
+    assert.deepEqual(
+      told.map(({ type }) => type),
+      words,
+    );
+    const [last] = await ask('/events/sandboxes?limit=1&types=sandbox.lifecycle.killed');
+    assert.deepEqual([last?.type, last?.sandboxId], ['sandbox.lifecycle.killed', sandbox.sandboxId]);
+    assert.equal((await ask('/teams')).length, 1);
+  });
+
   it('pauses and comes back as a year ago', async () => {
     const sandbox = await OlderSandbox.betaCreate({ ...options, autoPause: true });
     await sandbox.files.write('kept', 'words');

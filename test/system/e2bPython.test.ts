@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { type Column, holdBlock, table } from './e2b/surface.ts';
 import { pythonWith, run } from './python.ts';
 import { missingForServer, startServer, type TestServer } from './server.ts';
 
@@ -30,4 +31,21 @@ describe('the E2B SDK for Python', { skip: missingForServer() ?? false }, () => 
       for (const name of output.matchAll(/^ok (\w+)$/gm)) test.diagnostic(`ok ${name[1]}`);
     });
   }
+
+  it('ends as docs/e2b.md says, call by call', async (test) => {
+    const columns: Column[] = [];
+    for (const version of versions) {
+      const python = await pythonWith(`e2b-python-${version}`, [`e2b==${version}`]);
+      if (python.missing !== undefined) return test.skip(python.missing);
+      const { code, output } = await run(python.path, [join(folder, 'surface.py')], {
+        E2B_API_URL: server.url,
+        E2B_SANDBOX_URL: server.url,
+        E2B_API_KEY: server.apiKey.replace('casemate_', 'e2b_'),
+      });
+      assert.equal(code, 0, output);
+      const outcomes = JSON.parse(output.trim().split('\n').at(-1) ?? '') as Record<string, string>;
+      columns.push({ title: version, outcomes: new Map(Object.entries(outcomes)) });
+    }
+    holdBlock('calls of Python', table(columns));
+  });
 });

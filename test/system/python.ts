@@ -32,9 +32,10 @@ export function run(
   program: string,
   argv: readonly string[],
   env: Record<string, string>,
+  cwd = process.cwd(),
 ): Promise<{ code: number | null; output: string }> {
   return new Promise((resolve) => {
-    const child = spawn(program, argv, { env: { ...process.env, ...env }, timeout: 240_000 });
+    const child = spawn(program, argv, { cwd, env: { ...process.env, ...env }, timeout: 240_000 });
     let output = '';
     const hear = (text: string): void => {
       output = `${output}${text}`.slice(-20_000);

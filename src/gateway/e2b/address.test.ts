@@ -69,4 +69,8 @@ it('tells the domain below which ports are found', () => {
   assert.equal(domain('api.sandboxes.test:8443'), 'sandboxes.test:8443');
   assert.equal(domain('127.0.0.1:7070'), 'localhost:7070');
   assert.equal(domain('10.0.0.5:7070'), '10.0.0.5:7070');
+  const own = (host: string): string => domainOf(request('/', { host }), 'own.test');
+  assert.equal(own('127.0.0.1:7070'), 'own.test:7070');
+  assert.equal(own('[::1]:7070'), 'own.test:7070');
+  assert.equal(own('api.other.test'), 'other.test');
 });

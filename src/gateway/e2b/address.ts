@@ -76,9 +76,13 @@ export function isSignedFile(url: string): boolean {
 
 /**
  * The `domain` that a client is told, from the host that it asked: `{port}-{id}.{domain}` leads here. Loopback is called
- * `localhost`, below which browsers and curl find every name.
+ * `localhost`, below which browsers and curl find every name. Who came by an address is told the server's own domain.
  */
-export function domainOf(request: IncomingMessage): string {
+export function domainOf(request: IncomingMessage, own?: string): string {
+  if (own !== undefined) {
+    const byAddress = /^(?:[\d.]+|\[[\da-f:.]+\]|localhost)(:\d+)?$/i.exec(hostOf(request));
+    if (byAddress !== null) return `${own}${byAddress[1] ?? ''}`;
+  }
   const host = hostOf(request).replace(/^(?:api|sandbox)\./, '');
   return host.replace(/^(?:127\.0\.0\.1|\[::1\])(?=:|$)/, 'localhost');
 }

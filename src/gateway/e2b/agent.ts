@@ -54,6 +54,7 @@ export class Agent {
       principal,
       sandboxId,
       user: user === null || user === '' ? undefined : user,
+      isSigned: headerOf(request, 'x-access-token') === undefined,
     };
     try {
       await this.#route(call, path, request, response);

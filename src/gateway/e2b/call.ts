@@ -13,6 +13,8 @@ export interface AgentCall {
   readonly sandboxId: string;
   /** Undefined for the sandbox's own default. */
   readonly user: string | undefined;
+  /** By a signed URL alone: whoever was given one is not the key's holder, and gets the user's rights only. */
+  readonly isSigned: boolean;
 }
 
 export const agentCallKey = createContextKey<AgentCall | undefined>(undefined);
@@ -45,7 +47,8 @@ export function guestWork<Result>(
 
 /**
  * E2B's agent is root and hands what it makes to the user; its clients write to /etc or / without asking. So does this:
- * the user's own rights first, root's where they do not reach. The key's holder may be root in the sandbox anyway.
+ * the user's own rights first, root's where they do not reach. Who holds the key or the sandbox's token may be root in it
+ * anyway; who holds a signed URL may not.
  */
 export async function withRootsHelp<Result>(
   call: AgentCall,
@@ -54,8 +57,8 @@ export async function withRootsHelp<Result>(
   try {
     return { result: await work(asUser(call)), asRoot: false };
   } catch (error) {
-    if (!(error instanceof CasemateError) || error.code !== 'file_denied' || call.user === 'root')
-      throw error;
+    const isDenied = error instanceof CasemateError && error.code === 'file_denied';
+    if (!isDenied || call.user === 'root' || call.isSigned) throw error;
     return { result: await work({ user: 'root' }), asRoot: true };
   }
 }

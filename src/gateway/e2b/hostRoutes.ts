@@ -43,6 +43,8 @@ const missing: readonly [feature: string, method: Route['method'], path: string]
   ['secrets', 'GET', '/secrets/:id'],
   ['secrets', 'POST', '/secrets/:id'],
   ['secrets', 'DELETE', '/secrets/:id'],
+  ['webhooks', 'GET', '/events/webhooks'],
+  ['webhooks', 'POST', '/events/webhooks'],
 ];
 
 export const hostRoutes: readonly Route[] = [

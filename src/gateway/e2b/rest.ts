@@ -9,6 +9,7 @@ import { errorOf } from '../native/errors.ts';
 import { domainOf } from './address.ts';
 import { apiKeyOf } from './auth.ts';
 import { bodyOf } from './errors.ts';
+import { eventRoutes } from './eventRoutes.ts';
 import { hostRoutes } from './hostRoutes.ts';
 import { pauseRoutes } from './pauseRoutes.ts';
 import type { PortOptions } from './portProxy.ts';
@@ -21,6 +22,8 @@ export interface RestOptions extends PortOptions {
   readonly log: Log;
   /** What a sandbox gets that asks for the internet. */
   readonly internet: InternetCeiling;
+  /** The server's own, where it was told one. */
+  readonly domain?: string;
 }
 
 export async function createRest(core: Core, options: RestOptions): Promise<FastifyInstance> {
@@ -55,7 +58,7 @@ export async function createRest(core: Core, options: RestOptions): Promise<Fast
   fastify.setNotFoundHandler((_request, reply) =>
     answer(new CasemateError('not_found', 'There is no such route.'), reply),
   );
-  for (const route of [...sandboxRoutes, ...pauseRoutes, ...snapshotRoutes, ...hostRoutes])
+  for (const route of [...sandboxRoutes, ...pauseRoutes, ...snapshotRoutes, ...eventRoutes, ...hostRoutes])
     addRoute(fastify, core, options, route);
   await fastify.ready();
   // What is loaded late is loaded now, while the program's files can be read.
@@ -92,7 +95,7 @@ function addRoute(fastify: FastifyInstance, core: Core, options: RestOptions, ro
         body: request.body,
         request,
         reply,
-        domain: domainOf(request.raw),
+        domain: domainOf(request.raw, options.domain),
         publicPorts: options.publicPorts,
         internet: options.internet,
       });

@@ -1,5 +1,6 @@
 /** The public calls of E2B's SDK, read from its own types, and what became of those that a test made. */
-import { readFileSync } from 'node:fs';
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
@@ -121,20 +122,21 @@ function said(outcome: string | undefined): string {
 
 const page = fileURLToPath(new URL('../../../docs/e2b.md', import.meta.url));
 
-/** The block's text in the page, and the page's text with another one in it. */
-export function block(name: string): {
-  readonly file: string;
-  readonly held: string;
-  with(text: string): string;
-} {
+/** Holds a block of the page to a table; with CASEMATE_WRITE_DOCS in the environment it is written instead. */
+export function holdBlock(name: string, made: string): void {
   const whole = readFileSync(page, 'utf8');
-  const [begin, end] = [`<!-- ${name} -->\n`, `\n<!-- end of ${name} -->`];
-  const [from, to] = [whole.indexOf(begin), whole.indexOf(end)];
-  if (from < 0 || to < from) throw new Error(`docs/e2b.md has no block ${name}`);
-  const start = from + begin.length;
-  return {
-    file: page,
-    held: whole.slice(start, to).trim(),
-    with: (text) => `${whole.slice(0, start)}\n${text}\n${whole.slice(to)}`,
-  };
+  const [begin, end] = [`<!-- ${name} -->`, `<!-- end of ${name} -->`];
+  const [from, to] = [whole.indexOf(begin) + begin.length, whole.indexOf(end)];
+  assert.ok(from >= begin.length && to >= from, `docs/e2b.md has no block ${name}`);
+  if (process.env.CASEMATE_WRITE_DOCS !== undefined) {
+    writeFileSync(page, `${whole.slice(0, from)}\n\n${made}\n\n${whole.slice(to)}`);
+  } else {
+    const held = whole.slice(from, to).trim();
+    assert.deepEqual(rowsOf(held), rowsOf(made), 'CASEMATE_WRITE_DOCS=1 writes what is so');
+  }
+}
+
+/** Without the spaces that a formatter makes columns of. */
+function rowsOf(text: string): string[] {
+  return text.split('\n').map((row) => row.replaceAll(/ +/g, ' ').replaceAll(/-+/g, '-'));
 }
