@@ -4,6 +4,7 @@ import { errorTable } from '../src/base/errors.ts';
 import { limits } from '../src/base/limits.ts';
 import { EgressPolicy } from './policy.ts';
 import { SandboxVolumes, VolumeMounts } from './volumes.ts';
+import { SecretName } from './secrets.ts';
 
 const closed = { additionalProperties: false } as const;
 const Time = Type.String({ description: 'ISO 8601, UTC' });
@@ -112,6 +113,19 @@ export const CreateSandbox = Type.Object(
     labels: optional(Tags),
     limits: optional(Limits),
     policy: optional(EgressPolicy),
+    secrets: optional(
+      Type.Array(SecretName, {
+        maxItems: limits.secretsPerSandboxMax,
+        uniqueItems: true,
+        description: 'Its programs find placeholders of these in their environment',
+      }),
+    ),
+    learn: optional(
+      Type.Boolean({
+        description:
+          'Names that no rule allows get addresses that lead nowhere; GET …/learned tells what was tried',
+      }),
+    ),
     user: optional(UserName),
     volumes: optional(VolumeMounts),
     hostname: optional(Type.String({ pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' })),
@@ -142,6 +156,8 @@ export const Sandbox = Type.Object(
     autoResume: Type.Boolean(),
     pausedAt: optional(Time),
     policy: optional(EgressPolicy),
+    secrets: optional(Type.Array(Type.String())),
+    learns: optional(Type.Boolean()),
     snapshotId: optional(Type.String({ description: 'The snapshot that it was started from' })),
     volumes: optional(SandboxVolumes),
     metadata: Type.Record(Type.String(), Type.String()),

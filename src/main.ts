@@ -59,6 +59,8 @@ export async function serve(config: ServeConfig): Promise<Serving> {
     });
   }
   const { gvisorPlatform } = config;
+  const environment = { ...process.env };
+  delete process.env.CASEMATE_SECRET_KEY; // the server's alone: whatever else is started must not inherit it
   const root = new Root({
     dataDir: config.dataDir,
     paths,
@@ -81,6 +83,7 @@ export async function serve(config: ServeConfig): Promise<Serving> {
     },
     onHopeless: () =>
       ready.reject(new CasemateError('internal', 'The server does not start; its log says why.')),
+    env: environment,
     log,
   });
   const egress = await superviseEgress({ gate: root.gate, stateDir: paths.egress, user: serverUser }, log);
@@ -167,6 +170,7 @@ async function runServer(config: ServeConfig): Promise<void> {
     { createE2bProtocol },
     { createCore },
     { tokenSecret },
+    { readSecretKey },
     { systemClock },
     { openStore },
     { HostNode },
@@ -179,6 +183,7 @@ async function runServer(config: ServeConfig): Promise<void> {
     import('./gateway/e2b/gateway.ts'),
     import('./control/core.ts'),
     import('./control/tokens.ts'),
+    import('./control/secretKey.ts'),
     import('./control/clock.ts'),
     import('./store/store.ts'),
     import('./node/node.ts'),
@@ -191,6 +196,13 @@ async function runServer(config: ServeConfig): Promise<void> {
   const user = systemUser(serverUserName);
   const store = actingAs(user, () => openStore(paths.database));
   const secret = actingAs(user, () => tokenSecret(paths.tokenSecret));
+  const secretKey = await readSecretKey({
+    fromEnvironment: process.env.CASEMATE_SECRET_KEY,
+    command: config.secretKeyCommand,
+    file: config.secretKeyFile ?? paths.secretKey,
+    owner: user,
+  });
+  delete process.env.CASEMATE_SECRET_KEY;
   const root = new RootClient(new Socket({ fd: 3, readable: true, writable: true }));
   root.on('end', () => process.exit(0));
   const node = new HostNode({ root, diskProbeDir: paths.server, log });
@@ -198,14 +210,8 @@ async function runServer(config: ServeConfig): Promise<void> {
   const presets = readPresets(); // takes a second or two, and only who uses one waits for it
   const contextsDir = paths.contexts;
   const core = createCore({
-    store,
-    node,
-    clock: systemClock,
-    log,
+    ...{ store, node, clock: systemClock, log, proxy, presets, contextsDir, secretKey },
     tokenSecret: secret,
-    proxy,
-    presets,
-    contextsDir,
   });
   const e2b = await createE2bProtocol(core, {
     log,

@@ -16,6 +16,8 @@ const variables: Readonly<Record<string, string>> = {
   CASEMATE_KEY_FILE:
     'CLI: a file that holds the API key; the first key of a server on this machine by default.',
   CASEMATE_DATA_DIR: '`serve`, `doctor` and the CLI’s search for the first key: the data directory.',
+  CASEMATE_SECRET_KEY:
+    '`serve`: the key that secrets are sealed with, 32 bytes in hex or base64; it wins over the flags.',
   CASEMATE_STORE_DIR:
     'Server, `make templates`: the folder of built templates, to share one between data directories.',
   CASEMATE_LIB_DIR: 'Server, set-up: the folder of runtimes that are newer than the machine’s own.',

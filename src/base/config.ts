@@ -39,6 +39,10 @@ export interface ServeConfig {
   readonly e2bInternet?: 'packages' | 'open' | 'closed';
   /** Its hosts are served with TLS: by `tls` where given, else by an authority that the server makes itself. */
   readonly domain?: string;
+  /** Prints the key that secrets are sealed with; run without rights. */
+  readonly secretKeyCommand?: readonly string[];
+  /** Holds that key; in the data directory by default. */
+  readonly secretKeyFile?: string;
   /** Files with a certificate and its key: TLS on the same port. */
   readonly tls?: { readonly certFile: string; readonly keyFile: string };
 }
@@ -79,6 +83,8 @@ export interface Paths {
   readonly caFile: string;
   /** The server's: the key of that authority. */
   readonly caKeyFile: string;
+  /** The server's: the key that secrets are sealed with, unless another source is set. */
+  readonly secretKey: string;
   /** Root's: newer runtimes than the machine's own, one folder a runtime. */
   readonly library: string;
   /** The folder that holds the guest agent alone. */
@@ -106,6 +112,7 @@ export function pathsOf(dataDir: string): Paths {
     tokenSecret: join(dataDir, 'server', 'token.secret'),
     caFile: join(dataDir, 'server', 'ca.pem'),
     caKeyFile: join(dataDir, 'server', 'ca.key'),
+    secretKey: join(dataDir, 'server', 'secrets.key'),
     library: process.env.CASEMATE_LIB_DIR ?? join(defaultDataDir, 'lib'),
     agentDir: join(repository, 'build', 'agent'),
   };

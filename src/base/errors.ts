@@ -109,6 +109,11 @@ export const errorTable = {
     retryable: false,
     hint: 'The files of this snapshot are not those that were written. Delete it and take a new one.',
   },
+  secret_unreadable: {
+    status: 409,
+    retryable: false,
+    hint: 'Start the server with the key that its secrets were sealed with, or set the secret again.',
+  },
   policy_unenforceable: {
     status: 409,
     retryable: false,

@@ -83,6 +83,14 @@ export const limits = {
   buildLogLinesMax: 5000,
   /** Builds of one server at once; the next ones wait. */
   buildsAtOnceMax: 2,
+  /** The value of one secret. */
+  secretValueBytesMax: 16 * 1024,
+  /** Secrets of one tenant. */
+  secretsPerTenantMax: 1000,
+  /** Secrets of one sandbox. */
+  secretsPerSandboxMax: 64,
+  /** How long the command that prints the key of secrets may take. */
+  secretKeyCommandMsMax: 30_000,
   /** Items of one page of a list. */
   pageItemsMax: 100,
 } as const;

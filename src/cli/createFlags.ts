@@ -13,6 +13,8 @@ export interface CreateFlags {
   timeout?: number;
   idleTimeout?: number;
   allow: string[];
+  secret: string[];
+  learn?: boolean;
   env: Record<string, string>;
   label: Record<string, string>;
   metadata: Record<string, string>;
@@ -39,6 +41,13 @@ export function withCreateFlags(command: Command): Command {
       (host: string, before: string[]) => [...before, host],
       [],
     )
+    .option(
+      '--secret <name>',
+      'let its programs use this secret by a placeholder; repeatable',
+      (name: string, before: string[]) => [...before, name],
+      [],
+    )
+    .option('--learn', 'show what it would reach (`egress learn`); nothing is opened')
     .option('-e, --env <name=value>', 'environment; repeatable', pair, {})
     .option('-l, --label <name=value>', 'label; repeatable', pair, {})
     .option('--metadata <name=value>', 'metadata; repeatable', pair, {})
@@ -94,6 +103,8 @@ export function createOptions(program: Command, flags: CreateFlags): CreateOptio
     ...(flags.autoResume === true ? { autoResume: true } : {}),
     env: flags.env,
     ...(flags.allow.length === 0 ? {} : { policy: { allow: flags.allow.map(allowed) } }),
+    ...(flags.secret.length === 0 ? {} : { secrets: flags.secret }),
+    ...(flags.learn === true ? { learn: true } : {}),
     labels: flags.label,
     metadata: flags.metadata,
     limits,

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { AuditEvent, EgressPolicy } from '../../sdk/typescript/src/index.ts';
 import { clientOf, sandboxOf } from './connection.ts';
+import { harmless, jsonLine } from './harmless.ts';
 import { printOne, printRows } from './print.ts';
 
 const followMs = 1000;
@@ -35,6 +36,17 @@ export function egressCommand(program: Command): void {
         last = events.at(-1)?.seq ?? Math.max(last, 1);
         if (flags.follow === true) await new Promise((resolve) => setTimeout(resolve, followMs));
       } while (flags.follow === true);
+    });
+  egress
+    .command('learn')
+    .description('print the smallest policy that allows what a sandbox was denied; nothing is opened')
+    .argument('<sandbox>', 'sandbox id, best of one that was created with --learn')
+    .action(async (id: string) => {
+      const { policy, remarks, incomplete } = await (await sandboxOf(program, id)).learned();
+      process.stdout.write(jsonLine(policy));
+      for (const remark of remarks) process.stderr.write(`not opened: ${harmless(remark)}\n`);
+      if (incomplete)
+        process.stderr.write('There were more denials than the log keeps: run it again with this.\n');
     });
   egress
     .command('allow')

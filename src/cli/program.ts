@@ -14,9 +14,11 @@ import { killCommand } from './kill.ts';
 import { logsCommand } from './logs.ts';
 import { lsCommand } from './ls.ts';
 import { pauseCommand, resumeCommand } from './pause.ts';
+import { policyCommand } from './policy.ts';
 import { poolCommand } from './pool.ts';
 import { psCommand } from './ps.ts';
 import { runCommand } from './run.ts';
+import { secretCommand } from './secret.ts';
 import { serveCommand } from './serve.ts';
 import { shellCommand } from './shell.ts';
 import { forkCommand, snapshotCommand } from './snapshot.ts';
@@ -56,6 +58,8 @@ export function createProgram(): Command {
     forkCommand,
     egressCommand,
     volumeCommand,
+    policyCommand,
+    secretCommand,
     templateCommand,
     poolCommand,
     keyCommand,

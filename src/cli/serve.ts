@@ -1,6 +1,6 @@
 /** `casemate serve`: the whole server on this machine, in the foreground. */
 import { resolve } from 'node:path';
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
   defaultDataDir,
   defaultPort,
@@ -21,6 +21,8 @@ interface ServeFlags {
   e2bPreviews?: 'public' | 'private';
   e2bInternet: 'packages' | 'open' | 'closed';
   domain?: string;
+  secretKeyFile?: string;
+  secretKeyCommand?: string[];
   tlsCert?: string;
   tlsKey?: string;
 }
@@ -61,6 +63,15 @@ export function serveCommand(program: Command): void {
     )
     .option('--tls-cert <file>', 'certificate with its chain (PEM): TLS on the same port; needs --tls-key')
     .option('--tls-key <file>', 'key of the certificate (PEM)')
+    .option(
+      '--secret-key-file <file>',
+      'key that secrets are sealed with; made in the data directory by default',
+    )
+    .option(
+      '--secret-key-command <json>',
+      'program and arguments, as a JSON list, that print that key: a client of a key management service',
+      words,
+    )
     .addOption(
       new Option(
         '--e2b-previews <who>',
@@ -89,6 +100,8 @@ export function serveCommand(program: Command): void {
         e2bInternet: flags.e2bInternet,
         registries: flags.registry,
         ...(flags.domain === undefined ? {} : { domain: flags.domain }),
+        ...(flags.secretKeyFile === undefined ? {} : { secretKeyFile: resolve(flags.secretKeyFile) }),
+        ...(flags.secretKeyCommand === undefined ? {} : { secretKeyCommand: flags.secretKeyCommand }),
         ...(flags.e2bPreviews === undefined ? {} : { e2bPreviews: flags.e2bPreviews }),
         ...(tlsCert === undefined || tlsKey === undefined
           ? {}
@@ -109,4 +122,19 @@ export function serveCommand(program: Command): void {
       await serving.stop();
       process.exit(0);
     });
+}
+
+function words(text: string): string[] {
+  const hint = 'write a JSON list of words, like ["vault", "read", "…"]';
+  let list: unknown;
+  try {
+    list = JSON.parse(text);
+  } catch {
+    throw new InvalidArgumentError(hint);
+  }
+  if (!Array.isArray(list) || list.length === 0) throw new InvalidArgumentError(hint);
+  return list.map((word: unknown) => {
+    if (typeof word !== 'string') throw new InvalidArgumentError(hint);
+    return word;
+  });
 }

@@ -27,8 +27,12 @@ import type { Presets } from '../policy/policy.ts';
 import type { Clock } from './clock.ts';
 import type { EgressClient, KernelRefusal } from '../egress/types.ts';
 import { Egress } from './egress.ts';
+import { type LearnedFrom, learnedFrom } from './learning.ts';
+import { Policies } from './policies.ts';
 import { type AuditAction, Recorder } from './recorder.ts';
 import { Sandboxes } from './sandboxes.ts';
+import { SecretBox } from './secretBox.ts';
+import { Secrets } from './secrets.ts';
 import { Snapshots } from './snapshots.ts';
 import { Blobs } from './templates/blobs.ts';
 import { Templates } from './templates/templates.ts';
@@ -47,6 +51,8 @@ export interface CoreOptions {
   readonly tokenSecret: Buffer;
   /** The server's folder of what builds take in. */
   readonly contextsDir: string;
+  /** What secrets are sealed with. */
+  readonly secretKey: Buffer;
 }
 
 /** The tenant that a fresh server starts with. */
@@ -71,6 +77,8 @@ export class Core {
   readonly images: Templates;
   readonly volumes: Volumes;
   readonly tokens: SandboxTokens;
+  readonly secrets: Secrets;
+  readonly policies: Policies;
   readonly #options: CoreOptions;
   readonly #recorder: Recorder;
   readonly #egress: Egress;
@@ -78,18 +86,24 @@ export class Core {
   constructor(options: CoreOptions) {
     this.#options = options;
     this.#recorder = new Recorder(options.store);
-    this.#egress = new Egress({ ...options, recorder: this.#recorder });
+    const shared = { ...options, recorder: this.#recorder };
+    this.secrets = new Secrets({
+      ...shared,
+      box: new SecretBox(options.secretKey),
+      onChange: (tenantId, name) => this.#egress.secretChanged(tenantId, name),
+    });
+    this.#egress = new Egress({ ...shared, secrets: this.secrets });
+    this.policies = new Policies({ ...shared, egress: this.#egress });
     this.images = new Templates({
-      ...options,
-      recorder: this.#recorder,
+      ...shared,
       egress: this.#egress,
       blobs: new Blobs(options.contextsDir),
     });
     this.volumes = new Volumes({ ...options, recorder: this.#recorder });
     this.sandboxes = new Sandboxes({
-      ...options,
-      recorder: this.#recorder,
+      ...shared,
       egress: this.#egress,
+      secrets: this.secrets,
       catalog: this.images.catalog,
       volumes: this.volumes,
     });
@@ -383,6 +397,12 @@ export class Core {
     const detail = { route };
     if (principal === undefined) this.#recorder.uninvited(firstTenant, 'auth.denied', undefined, detail);
     else this.#recorder.did(principal, 'auth.denied', undefined, detail);
+  }
+
+  /** The smallest policy that allows what a sandbox was denied. It is told, and not set. */
+  learned(principal: Principal, id: string): LearnedFrom {
+    const { tenantId } = this.sandboxes.get(principal, id);
+    return learnedFrom(this.#options.store, tenantId, id);
   }
 
   /** A place that the kernel refused a sandbox. */

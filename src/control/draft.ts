@@ -27,6 +27,10 @@ export interface CreateRequest {
   readonly policy?: EgressPolicy;
   /** The policy is the server's operator's, whoever asks: a gateway made it, never a caller wrote it. */
   readonly policyIsOperators?: boolean;
+  /** Names of secrets whose placeholders its programs find in their environment. */
+  readonly secrets?: readonly string[];
+  /** Shows what it would reach: names get addresses that lead nowhere. It opens nothing. */
+  readonly learn?: boolean;
   readonly user?: string;
   readonly hostname?: string;
   readonly volumes?: readonly VolumeMount[];
@@ -81,6 +85,8 @@ export function draftRow(
             administrator: request.policyIsOperators === true || principal.scope === 'admin',
           },
         }),
+    ...(request.secrets === undefined || request.secrets.length === 0 ? {} : { secrets: request.secrets }),
+    ...(request.learn === true ? { learns: true } : {}),
     user: request.user ?? snapshot?.user ?? from.template?.user ?? 'user',
     hostname: request.hostname ?? 'sandbox',
   };

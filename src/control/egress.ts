@@ -1,19 +1,26 @@
-/** Binds each sandbox's egress policy to the proxy, and writes what the proxy tells into the audit log. */
+/** Binds each sandbox's egress policy and secrets to the proxy, and writes what the proxy tells into the audit log. */
 import { Readable } from 'node:stream';
 import type { EgressPolicy } from '../../schema/policy.ts';
 import { CasemateError } from '../base/errors.ts';
 import type { Log } from '../base/log.ts';
-import type { EgressClient, EgressEvent, KernelRefusal } from '../egress/types.ts';
-import type { LiveSandbox } from '../node/types.ts';
+import type { EgressClient, EgressEvent, KernelRefusal, WrittenLevel } from '../egress/types.ts';
+import type { LiveSandbox, SandboxNode } from '../node/types.ts';
+import { levelsFor } from '../policy/levels.ts';
 import { type Level, needsRequests, type Presets, parseLevel } from '../policy/policy.ts';
-import type { SandboxRow, Store } from '../store/types.ts';
+import { secretNames } from '../policy/secretNames.ts';
+import type { PolicyRow, SandboxRow, Store } from '../store/types.ts';
+import type { Clock } from './clock.ts';
 import type { Recorder } from './recorder.ts';
+import type { Secrets } from './secrets.ts';
 
 export interface EgressOptions {
   readonly store: Store;
+  readonly node: SandboxNode;
+  readonly clock: Clock;
   readonly proxy: EgressClient;
   /** What the server's own package clients use; they are being asked since the start. */
   readonly presets: Promise<Presets>;
+  readonly secrets: Secrets;
   readonly recorder: Recorder;
   readonly log: Log;
 }
@@ -34,49 +41,144 @@ export interface BoundEgress {
   readonly administrator: boolean;
 }
 
-const closed: BoundEgress = { policy: {}, administrator: false };
+/** What of a sandbox decides on what it may reach. */
+export type Bound = Pick<
+  SandboxRow,
+  'tenantId' | 'workspaceId' | 'functionId' | 'template' | 'egress' | 'secrets' | 'learns'
+>;
+
 const noPresets: Presets = { pip: [], npm: [], apt: [], cargo: [], go: [] };
+/** How long until a change is tried again that the proxy was not there for. */
+const retryMs = 250;
 
 export class Egress {
   readonly #options: EgressOptions;
+  /** What is being bound to a sandbox now: the next waits, so that the last that was asked for is the last in force. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+  /** The authority that each sandbox was told to trust. */
+  readonly #trusted = new Map<string, string>();
 
   constructor(options: EgressOptions) {
     this.#options = options;
     options.proxy.onEvent((event) => this.#record(event));
   }
 
-  /** @throws CasemateError `invalid_request` with what is wrong in it, `forbidden` for what an administrator opens only. */
-  async check(egress: BoundEgress): Promise<void> {
-    await this.#level(egress);
+  /**
+   * Whether a sandbox could be bound so.
+   * @throws CasemateError `invalid_request` with what is wrong in it, `forbidden` for what an administrator opens only,
+   *   `not_found` and `secret_unreadable` for a secret that it names
+   */
+  async check(bound: Bound): Promise<void> {
+    const levels = parsed(this.#levelsOf(bound), await this.#presetsFor(bound));
+    this.#options.secrets.environment(bound, secretNames(levels));
   }
 
-  async #level({ policy, administrator }: BoundEgress): Promise<Level> {
-    return parseLevel(policy, { name: 'sandbox', administrator, presets: await this.#options.presets });
+  /** Whether a policy could hold by itself. @throws CasemateError as `check` */
+  async checkLevel(
+    { tenantId, level }: { readonly tenantId: string; readonly level: PolicyRow['level'] | 'sandbox' },
+    written: BoundEgress,
+  ): Promise<void> {
+    const levels = parsed([{ name: level, ...written }], await this.#options.presets);
+    this.#options.secrets.environment({ tenantId }, secretNames(levels));
+  }
+
+  /** Everything that a sandbox has to fit, as the store has it now. */
+  #levelsOf(bound: Bound): WrittenLevel[] {
+    const { policies } = this.#options.store;
+    return levelsFor(bound, bound.egress, (level, subject) => policies.find(bound.tenantId, level, subject));
+  }
+
+  /** Waits for the clients only where there is a policy that may name their hosts. */
+  #presetsFor({ egress }: Bound): Presets | Promise<Presets> {
+    return egress === undefined ? noPresets : this.#options.presets;
+  }
+
+  /** One thing at a time is bound to a sandbox. */
+  inTurn<Result>(id: string, work: () => Promise<Result>): Promise<Result> {
+    const before = this.#turns.get(id) ?? Promise.resolve();
+    const turn = before.then(work, work);
+    const settled = turn
+      .catch(() => {})
+      .finally(() => {
+        if (this.#turns.get(id) === settled) this.#turns.delete(id);
+      });
+    this.#turns.set(id, settled);
+    return turn;
   }
 
   /**
-   * Puts a sandbox's policy in force; when this resolves, what no longer complies is cut. One without a policy waits for
-   * nothing: nothing of it passes whether the proxy runs or not.
+   * Puts a sandbox's policy and secrets in force; when this resolves, what no longer complies is cut. One without any
+   * waits for nothing: nothing of it passes whether the proxy runs or not. Call it in turn.
    * @throws CasemateError `policy_unenforceable`
    */
-  async bind(live: LiveSandbox, egress: BoundEgress | undefined): Promise<void> {
-    if (egress === undefined) {
-      this.#set(live, closed, noPresets).catch((error: unknown) => this.#untold(live.id, error));
+  async bind(live: LiveSandbox, bound: Bound): Promise<void> {
+    if (bound.egress === undefined && bound.secrets === undefined && bound.learns !== true) {
+      this.#set(live, bound, noPresets).catch((error: unknown) => this.#untold(live.id, error));
       return;
     }
-    const { caCertificate } = await this.#set(live, egress, await this.#options.presets);
-    const { allow, deny } = await this.#level(egress);
-    if ([...allow, ...deny].some(needsRequests)) await trust(live, caCertificate);
+    const presets = await this.#presetsFor(bound);
+    const { certificate, terminates } = await this.#set(live, bound, presets);
+    if (!terminates || this.#trusted.get(live.id) === certificate) return;
+    await trust(live, certificate);
+    this.#trusted.set(live.id, certificate);
   }
 
-  #set(
-    live: LiveSandbox,
-    { policy, administrator }: BoundEgress,
+  /** What is sent is what the store says at this moment. */
+  async #set(
+    { id, address }: LiveSandbox,
+    bound: Bound,
     presets: Presets,
-  ): Promise<{ caCertificate: string }> {
-    const { id, address } = live;
-    const levels = [{ name: 'sandbox', administrator, policy }];
-    return this.#options.proxy.set({ id, address, levels, presets, secrets: [] });
+  ): Promise<{ certificate: string; terminates: boolean }> {
+    const levels = this.#levelsOf(bound);
+    const read = parsed(levels, presets);
+    const names = new Set([...(bound.secrets ?? []), ...secretNames(read)]);
+    const secrets = this.#options.secrets.bindings(bound, [...names]);
+    const { proxy } = this.#options;
+    const learns = bound.learns === true;
+    const { caCertificate } = await proxy.set({ id, address, levels, presets, secrets, learns });
+    const conditional = read.some(({ allow, deny }) => [...allow, ...deny].some(needsRequests));
+    return { certificate: caCertificate, terminates: conditional || secrets.length > 0 };
+  }
+
+  /**
+   * Something changed that the policies of running sandboxes are made of; when this resolves, it is in force.
+   * @throws CasemateError `policy_unenforceable` while the proxy does not run: nothing passes then, and it is tried again
+   */
+  async refresh(concerns: (row: SandboxRow) => boolean): Promise<void> {
+    const rows = this.#options.store.sandboxes.inStates(['running', 'pausing', 'resuming']).filter(concerns);
+    const results = await Promise.allSettled(rows.map(({ id }) => this.#rebind(id)));
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw CasemateError.from(failed.reason);
+  }
+
+  #rebind(id: string): Promise<void> {
+    const { store, node, clock } = this.#options;
+    return this.inTurn(id, async () => {
+      const row = store.sandboxes.find(id);
+      const used = row === undefined ? undefined : node.use(id); // one that is paused is bound when it resumes
+      if (row === undefined || used === undefined) return;
+      try {
+        await this.bind(used.live, row);
+      } catch (error) {
+        this.#untold(id, error);
+        clock.after(retryMs, () => void this.#rebind(id).catch(() => {})); // it is told each time
+        throw error;
+      } finally {
+        used.done();
+      }
+    });
+  }
+
+  /** A secret of a tenant has another value, or none any more. */
+  secretChanged(tenantId: string, name: string): Promise<void> {
+    return this.refresh((row) => row.tenantId === tenantId && this.#uses(row, name));
+  }
+
+  #uses(row: SandboxRow, name: string): boolean {
+    return (
+      row.secrets?.includes(name) === true ||
+      JSON.stringify(this.#levelsOf(row)).includes(`{{secret:${name}}}`)
+    );
   }
 
   #untold(id: string, error: unknown): void {
@@ -90,6 +192,7 @@ export class Egress {
 
   /** Before its network goes: the next sandbox may get the same address. */
   async forget(id: string): Promise<void> {
+    this.#trusted.delete(id);
     await this.#options.proxy.remove(id).catch((error: unknown) => this.#untold(id, error));
   }
 
@@ -105,6 +208,12 @@ export class Egress {
     const action = kind === 'denied' ? 'network.denied' : 'network.flow';
     this.#options.recorder.uninvited(row.tenantId, action, sandboxId, detail);
   }
+}
+
+function parsed(levels: readonly WrittenLevel[], presets: Presets): Level[] {
+  return levels.map(({ name, administrator, policy }) =>
+    parseLevel(policy, { name, administrator, presets }),
+  );
 }
 
 /** @throws CasemateError `policy_unenforceable` where the sandbox's disk does not take it. */

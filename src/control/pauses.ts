@@ -93,7 +93,7 @@ export class Pauses {
           held: row.volumes ?? [],
           onTaken: () => {},
         });
-        await egress.bind(live, row.egress); // it came back with another address
+        await egress.inTurn(id, () => egress.bind(live, this.#row(id))); // it came back with another address
       } catch (error) {
         await node.destroy(id);
         if (this.#row(id).state === 'resuming') this.#advance(resuming, 'paused');

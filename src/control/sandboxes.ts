@@ -15,6 +15,7 @@ import { Pauses, withoutPause } from './pauses.ts';
 import { Reaper } from './reaper.ts';
 import type { Recorder } from './recorder.ts';
 import type { Volumes } from './volumes.ts';
+import type { Secrets } from './secrets.ts';
 import { advance, refusalOf } from './state.ts';
 
 export interface SandboxesOptions {
@@ -25,6 +26,7 @@ export interface SandboxesOptions {
   readonly egress: Egress;
   readonly catalog: Catalog;
   readonly volumes: Volumes;
+  readonly secrets: Secrets;
   readonly log: Log;
 }
 
@@ -73,7 +75,7 @@ export class Sandboxes {
   async #adopt(row: SandboxRow): Promise<boolean> {
     try {
       const live = await this.#options.node.adopt(row.id);
-      await this.#options.egress.bind(live, row.egress);
+      await this.#options.egress.inTurn(row.id, () => this.#options.egress.bind(live, row));
       if (row.state !== 'running')
         this.#options.store.sandboxes.update({ ...withoutPause(row), state: 'running' });
       this.#reaper.watch(row.id, Date.parse(row.endsAt), row.idleTimeoutMs);
@@ -144,9 +146,10 @@ export class Sandboxes {
       ...draftRow(principal, request, clock.now(), (name) => node.defaultLimits(name), origin),
       ...(held.length + added.length === 0 ? {} : { volumes: [...held, ...added] }),
     };
-    if (draft.egress !== undefined) await egress.check(draft.egress);
+    await egress.check(draft);
+    const placeholders = this.#options.secrets.environment(draft, draft.secrets ?? []);
     const bind = {
-      env: { ...template?.env, ...request.env },
+      env: { ...template?.env, ...placeholders, ...request.env },
       user: draft.user,
       ...(template?.cwd === undefined ? {} : { cwd: template.cwd }),
       ...(request.hostname === undefined ? {} : { hostname: request.hostname }),
@@ -185,7 +188,8 @@ export class Sandboxes {
         taken = { ...draft, id };
         store.sandboxes.insert(taken);
       });
-      await egress.bind(live, draft.egress);
+      const bound = live;
+      await egress.inTurn(bound.id, () => egress.bind(bound, draft));
     } catch (error) {
       if (taken !== undefined) await this.#finish(taken, 'failed');
       throw error;
@@ -275,14 +279,16 @@ export class Sandboxes {
     needTenant(principal); // a key of one sandbox may be in the sandbox
     const { store, egress, recorder } = this.#options;
     const bound = { policy, administrator: isOperators || principal.scope === 'admin' };
-    await egress.check(bound);
+    await egress.check({ ...this.get(principal, id), egress: bound });
     const { live, done } = await this.use(principal, id);
     try {
-      await egress.bind(live, bound);
-      const changed = { ...this.get(principal, id), egress: bound };
-      store.sandboxes.update(changed);
-      recorder.did(principal, 'policy.set', id, { policy });
-      return changed;
+      return await egress.inTurn(id, async () => {
+        await egress.bind(live, { ...this.get(principal, id), egress: bound });
+        const changed = { ...this.get(principal, id), egress: bound };
+        store.sandboxes.update(changed);
+        recorder.did(principal, 'policy.set', id, { policy });
+        return changed;
+      });
     } finally {
       done();
     }
@@ -290,9 +296,12 @@ export class Sandboxes {
 
   /** It has another address now; until the proxy knows, nothing of it passes. */
   async #moved(live: LiveSandbox): Promise<void> {
-    const row = this.#options.store.sandboxes.find(live.id);
-    await this.#options.egress
-      .bind(live, row?.egress)
+    const { store, egress } = this.#options;
+    await egress
+      .inTurn(live.id, async () => {
+        const row = store.sandboxes.find(live.id);
+        if (row !== undefined) await egress.bind(live, row);
+      })
       .catch((error: unknown) => this.#unfinished(live.id, error));
   }
 

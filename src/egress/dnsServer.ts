@@ -46,7 +46,7 @@ export function answerTo(sandbox: SandboxEgress, bytes: Buffer): Buffer | undefi
   const verdict = name === undefined ? malformed(query.name) : judge(sandbox, name);
   if (name === undefined || !verdict.allowed) {
     tell(sandbox, query, name, verdict);
-    return writeAnswer(query, 'nameError');
+    if (name === undefined || !mayLearn(sandbox, name, verdict)) return writeAnswer(query, 'nameError');
   }
   // AAAA, HTTPS and SVCB are empty: no second way, and no key for an encrypted ClientHello.
   if (query.type !== recordTypes.a) return writeAnswer(query, 'ok');
@@ -69,6 +69,12 @@ function judge(sandbox: SandboxEgress, name: string): Verdict {
   return sandbox.newNames.take()
     ? verdict
     : refuse('Too many new names; wait, or ask for names that are known.');
+}
+
+/** Its address leads to the proxy, which denies what comes: only then is it known what the name was asked for. */
+function mayLearn(sandbox: SandboxEgress, name: string, verdict: Verdict): boolean {
+  if (!sandbox.learns || verdict.allowed || verdict.code !== 'name_not_allowed') return false;
+  return sandbox.pins.has(name) || sandbox.newNames.take();
 }
 
 function malformed(name: string): Verdict {

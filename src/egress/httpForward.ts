@@ -6,16 +6,28 @@ import { headersFor } from '../policy/match.ts';
 import { type AnyRequest, type AnyResponse, type Exchange, isHttp2 } from './exchange.ts';
 import { asObject, endToEnd, pairs } from './httpHeaders.ts';
 import { type Answer, type Sending, upstreamFor } from './httpUpstream.ts';
-import { applySecrets } from './secrets.ts';
+import { bodyWithSecrets } from './secretBody.ts';
+import { applySecrets, type Place } from './secrets.ts';
+
+function placeOf({ flow }: Exchange): Place {
+  return { host: flow.target.host, encrypted: flow.protocol === 'tls' };
+}
+
+/** Headers that tell the length of the body that is sent, where secrets have changed it. */
+function ofLength(headers: readonly string[], bytes: number | undefined): readonly string[] {
+  if (bytes === undefined) return headers;
+  return headers.map((text, at) =>
+    at % 2 === 1 && headers[at - 1]?.toLowerCase() === 'content-length' ? String(bytes) : text,
+  );
+}
 
 /** The request as the host gets it: with the rules' headers and the secrets, whichever version of HTTP carries it. */
 function filled(exchange: Exchange, request: AnyRequest): { headers: readonly string[]; path: string } {
   const { flow } = exchange;
-  const place = { host: flow.target.host, encrypted: flow.protocol === 'tls' };
   const rules = headersFor(flow.sandbox.policy, flow.target, flow.protocol, exchange);
   const headers = endToEnd(request.rawHeaders);
   if (isHttp2(request) && request.headers.host === undefined) headers.unshift('host', request.authority);
-  return applySecrets(flow.sandbox.secrets, place, { headers, path: exchange.path }, rules);
+  return applySecrets(flow.sandbox.secrets, placeOf(exchange), { headers, path: exchange.path }, rules);
 }
 
 function bodyOf(request: AnyRequest): Sending['body'] {
@@ -36,23 +48,33 @@ export async function forwardRequest(
   const startedAt = Date.now();
   const { flow, method } = exchange;
   const counted = { sent: 0, received: 0, status: 0 };
+  const body = bodyOf(request);
+  const { source, bytes } = await bodyWithSecrets(flow.sandbox.secrets, placeOf(exchange), { request, body });
+  const { headers, path } = filled(exchange, request);
   const sent = await upstreamFor(flow).send({
-    ...filled(exchange, request),
+    headers: ofLength(headers, bytes),
+    path,
     method,
-    body: bodyOf(request),
+    body,
     http2: isHttp2(request),
   });
   if (flow.over || response.destroyed) return sent.destroy();
   response.once('close', () => {
     if (!response.writableFinished) sent.destroy(); // the sandbox went away
   });
+  let refusal: Error | undefined; // of secrets in the body: it ends what is sent, and is the reason
+  source.once('error', (error: Error) => {
+    refusal = error;
+  });
   if (sent.body !== undefined) {
-    request.on('data', (chunk: Buffer) => {
+    source.on('data', (chunk: Buffer) => {
       counted.sent += chunk.length;
     });
-    pipeline(request, sent.body, () => {}); // an error shows in the answer
+    pipeline(source, sent.body, () => {}); // an error shows in the answer
   }
-  const answer = await sent.answer;
+  const answer = await sent.answer.catch((error: unknown) => {
+    throw refusal ?? error;
+  });
   counted.status = answer.status;
   answer.body.on('data', (chunk: Buffer) => {
     counted.received += chunk.length;

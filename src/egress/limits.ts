@@ -51,6 +51,10 @@ export const egressLimits = {
   hostsKept: 64,
   /** How often budgets of bytes are looked at. */
   bytesCheckMs: 250,
+  /** A body with a Content-Length up to this is held until the secrets are in it. */
+  secretBodyBytesMax: 1024 * 1024,
+  /** How many times its size a compressed body may have inside where it is looked into. */
+  expansionMax: 200,
   certificatesKept: 256,
   controlLineBytesMax: 4 * 1024 * 1024,
 } as const;

@@ -46,6 +46,7 @@ export class SandboxEgress {
   lookups = 0;
   /** Accepted sockets, those that will be refused included. */
   sockets = 0;
+  learns = false;
   policy: Policy = emptyPolicy;
   secrets: readonly Secret[] = [];
   readonly authority: Promise<Authority>;
@@ -84,6 +85,7 @@ export class SandboxEgress {
       hosts: secret.hosts.map(parseHostPattern),
     }));
     this.policy = policy;
+    this.learns = settings.learns === true;
     this.secrets = secrets;
     this.#perHost.clear();
     for (const name of exactNames(policy).slice(0, egressLimits.namesPinnedAhead)) this.pins.addressOf(name);

@@ -11,7 +11,7 @@ export interface Outgoing {
   readonly path: string;
 }
 
-interface Place {
+export interface Place {
   readonly host: string | undefined;
   /** Whether the way to the host is encrypted. */
   readonly encrypted: boolean;
@@ -33,9 +33,12 @@ export function applySecrets(
   const path = replaced(secrets, place, outgoing.path, encodeURIComponent);
   for (const rule of rules) {
     const value = rule.value.replace(/\{\{secret:([^}]*)\}\}/g, (_, name: string) =>
-      valueFor(
-        place,
-        secrets.find((secret) => secret.name === name),
+      forHeader(
+        valueFor(
+          place,
+          secrets.find((secret) => secret.name === name),
+          name,
+        ),
         name,
       ),
     );
@@ -44,28 +47,46 @@ export function applySecrets(
   return { headers, path };
 }
 
-function valueFor(place: Place, secret: Secret | undefined, name: string): string {
+/** @throws SecretRefusal where the secret does not go there. */
+export function valueFor(place: Place, secret: Secret | undefined, name: string): string {
   if (secret === undefined) throw new SecretRefusal(`There is no secret "${name}" for this sandbox.`);
   const { host } = place;
   if (host === undefined || !secret.hosts.some((pattern) => hostMatches(pattern, host))) {
-    throw new SecretRefusal(`The secret "${secret.name}" is not bound to this host.`);
+    throw new SecretRefusal(
+      secret.hosts.length === 0
+        ? `The secret "${secret.name}" was removed.`
+        : `The secret "${secret.name}" is not bound to this host.`,
+    );
   }
   if (!place.encrypted) {
     throw new SecretRefusal(`The secret "${secret.name}" is not sent over plain HTTP; use https.`);
   }
+  if (secret.value === undefined) {
+    throw new SecretRefusal(`The secret "${secret.name}" has no value that the server can read.`);
+  }
   return secret.value;
+}
+
+/** Headers carry bytes, and no line ends. @throws SecretRefusal */
+function forHeader(value: string, name: string): string {
+  if (/\p{Cc}/u.test(value.replaceAll('\t', ''))) {
+    throw new SecretRefusal(`The value of the secret "${name}" has line ends and cannot stand in a header.`);
+  }
+  return Buffer.from(value).toString('latin1');
 }
 
 function replaced(
   secrets: readonly Secret[],
   place: Place,
   text: string,
-  encode: (value: string) => string = (value) => value,
+  encode: (value: string, name: string) => string = forHeader,
 ): string {
   let result = text;
   for (const secret of secrets) {
     if (!result.includes(secret.placeholder)) continue;
-    result = result.replaceAll(secret.placeholder, () => encode(valueFor(place, secret, secret.name)));
+    result = result.replaceAll(secret.placeholder, () =>
+      encode(valueFor(place, secret, secret.name), secret.name),
+    );
   }
   return result;
 }

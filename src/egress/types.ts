@@ -54,7 +54,8 @@ export interface WrittenLevel {
 export interface BoundSecret {
   readonly name: string;
   readonly placeholder: string;
-  readonly value: string;
+  /** None where it was removed or cannot be opened: then its placeholder is refused. */
+  readonly value?: string;
   /** Host patterns of the policy language. */
   readonly hosts: readonly string[];
 }
@@ -66,6 +67,11 @@ export interface SandboxSettings {
   readonly levels: readonly WrittenLevel[];
   readonly presets: Presets;
   readonly secrets: readonly BoundSecret[];
+  /**
+   * Every name gets an address, which leads nowhere: so it is seen what a program would do with it. What is denied stays
+   * denied.
+   */
+  readonly learns?: boolean;
 }
 
 /** What control asks of the proxy. Settings are kept by the client and sent again after the proxy was restarted. */

@@ -55,6 +55,12 @@ export function isAnyHost({ name }: HostPattern): boolean {
   return name === '';
 }
 
+/** How a pattern is kept: the one canonical form. @throws CasemateError `invalid_request` */
+export function canonicalPattern(text: string): string {
+  const { name, wildcard } = parseHostPattern(text);
+  return wildcard ? `*.${name}` : name;
+}
+
 export function hostMatches(pattern: HostPattern, host: string): boolean {
   if (isAnyHost(pattern)) return true;
   return pattern.wildcard ? host.endsWith(`.${pattern.name}`) : host === pattern.name;

@@ -11,6 +11,8 @@ export interface SupervisorOptions {
   readonly onReady: (line: string) => void;
   /** Called when it has never been ready and has ended this often that another try makes no sense. */
   readonly onHopeless: () => void;
+  /** Its environment; this process's by default. */
+  readonly env?: NodeJS.ProcessEnv;
   readonly log: Log;
 }
 
@@ -35,10 +37,10 @@ export class Supervisor {
   }
 
   start(): void {
-    const { argv, onSocket, onReady, log } = this.#options;
+    const { argv, onSocket, onReady, log, env = process.env } = this.#options;
     const [program = '', ...args] = argv();
     const startedAt = Date.now();
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit', 'pipe'] });
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit', 'pipe'], env });
     this.#child = child;
     const socket = child.stdio[3] as Duplex;
     socket.on('error', () => socket.destroy());

@@ -4,8 +4,10 @@ import { DatabaseSync } from 'node:sqlite';
 import { auditStore } from './audit.ts';
 import { idempotencyStore } from './idempotency.ts';
 import { keyStore, tenantStore } from './keys.ts';
+import { policyStore } from './policies.ts';
 import { poolStore } from './pools.ts';
 import { sandboxStore } from './sandboxes.ts';
+import { secretStore } from './secrets.ts';
 import { snapshotStore } from './snapshots.ts';
 import { templateStore } from './templates.ts';
 import type { Store } from './types.ts';
@@ -43,6 +45,8 @@ export function openStore(path: string): Store {
     snapshots: snapshotStore(database),
     templates: templateStore(database),
     volumes: volumeStore(database),
+    secrets: secretStore(database),
+    policies: policyStore(database),
     close: () => database.close(),
   };
 }

@@ -67,6 +67,10 @@ export interface SandboxRow {
   /** What it may reach; nothing without. An administrator's may open private addresses. */
   readonly egress?: { readonly policy: EgressPolicy; readonly administrator: boolean };
   readonly volumes?: readonly SandboxVolume[];
+  /** Secrets that it was created with, by name; it holds placeholders. */
+  readonly secrets?: readonly string[];
+  /** Whether names that no rule allows get addresses that lead nowhere. */
+  readonly learns?: boolean;
   /** The named snapshot that it was started from. */
   readonly snapshotId?: string;
   /** Where a paused one lies. */
@@ -83,6 +87,62 @@ export interface SandboxRow {
   readonly user: string;
   readonly hostname: string;
   readonly source?: 'warm' | 'cold';
+}
+
+/** Whose something is: a tenant's, or a workspace's or function's in it. */
+export interface Scope {
+  readonly tenantId: string;
+  readonly workspaceId?: string;
+  readonly functionId?: string;
+}
+
+/** What is known of a secret without its value. */
+export interface SecretRow extends Scope {
+  readonly id: string;
+  /** Unique in its scope. */
+  readonly name: string;
+  /** Host patterns of the policy language: where its value may go. */
+  readonly hosts: readonly string[];
+  /** The variable in which programs find the placeholder. */
+  readonly env: string;
+  /** Counts the values that it had. */
+  readonly version: number;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+/** An egress policy that stands above those of single sandboxes. */
+export interface PolicyRow {
+  readonly tenantId: string;
+  readonly level: 'tenant' | 'workspace' | 'function' | 'template';
+  /** The tenant's id, the template's name, … */
+  readonly subject: string;
+  readonly policy: EgressPolicy;
+  /** Whether an administrator wrote it: then nobody else changes it. */
+  readonly administrator: boolean;
+  readonly updatedAt: string;
+}
+
+export interface PolicyStore {
+  put(row: PolicyRow): void;
+  find(tenantId: string, level: PolicyRow['level'], subject: string): PolicyRow | undefined;
+  remove(tenantId: string, level: PolicyRow['level'], subject: string): void;
+}
+
+/** A value that only the holder of the key can open. */
+export interface SealedValue {
+  readonly keyId: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface SecretStore {
+  /** Replaces the row with the same id, its value included. */
+  put(row: SecretRow, sealed: SealedValue): void;
+  /** Of exactly this scope. */
+  find(scope: Scope, name: string): SecretRow | undefined;
+  list(scope: Scope): readonly SecretRow[];
+  sealedOf(id: string): SealedValue | undefined;
+  remove(id: string): void;
 }
 
 export interface SnapshotRow {
@@ -271,5 +331,7 @@ export interface Store {
   readonly snapshots: SnapshotStore;
   readonly templates: TemplateStore;
   readonly volumes: VolumeStore;
+  readonly secrets: SecretStore;
+  readonly policies: PolicyStore;
   close(): void;
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type CreateOptions, type EgressPolicy, Sandbox } from '../../sdk/typescript/src/index.ts';
+import { Casemate, type CreateOptions, type EgressPolicy, Sandbox } from '../../sdk/typescript/src/index.ts';
 import { missingForServer, startServer, type TestServer } from './server.ts';
 
 const namespace = `cmt-${process.pid}`;
@@ -105,8 +105,47 @@ describe('an egress policy', { skip: missingForServer() ?? false }, () => {
     await server.client.snapshots.remove('with-policy');
   });
 
+  it('of a tenant or a template narrows what runs at once, and is an administrator’s to change', async () => {
+    const { policies } = server.client;
+    await using sbx = await create({ policy });
+    assert.equal(await status(sbx), '200');
+    for (const place of [{}, { template: 'base' }]) {
+      const slow = await sbx.spawn(`curl -s -m 60 http://${outside}:${port}/slow; echo ended`);
+      await sleep(1000);
+      const from = performance.now();
+      assert.deepEqual(await policies.set(place, {}), {});
+      assert.equal((await slow.wait()).exitCode, 0);
+      assert.ok(performance.now() - from < 1500, 'the open connection was cut');
+      assert.ok(await isClosed(sbx));
+      await using later = await create({ policy });
+      assert.ok(await isClosed(later), 'it holds for those that are made later');
+      const { key } = await server.client.keys.create({ name: 'tenant', scope: 'tenant' });
+      const tenant = new Casemate({ url: server.url, apiKey: key });
+      assert.deepEqual(await tenant.policies.get(place), {});
+      await assert.rejects(tenant.policies.set(place, policy), { code: 'forbidden' });
+      await assert.rejects(tenant.policies.remove(place), { code: 'forbidden' });
+      await policies.set(place, policy);
+      assert.equal(await status(sbx), '200');
+      await policies.remove(place);
+      assert.equal(await policies.get(place), null);
+      assert.equal(await status(sbx), '200');
+    }
+  });
+
+  it('is learned from what was denied, without opening anything', async () => {
+    await using sbx = await create({ learn: true });
+    const asked = await sbx.exec('curl -s -m 5 http://needed.test/v1; curl -s -m 5 http://needed.test:25/');
+    assert.match(asked.stdout, /name_not_allowed/);
+    await sleep(2500);
+    const { policy: learned, remarks } = await sbx.learned();
+    assert.deepEqual(learned.allow, [{ host: 'needed.test', ports: [80], methods: ['GET'], paths: ['/v1'] }]);
+    assert.match(remarks.join(), /needed\.test:25.*administrators/);
+    await sbx.setPolicy(learned);
+    assert.doesNotMatch((await sbx.exec('curl -s -m 5 http://needed.test/v1')).stdout, /not_allowed/);
+  });
+
   it('refuses what it cannot mean, and private addresses to all but administrators', async () => {
-    const broken = { allow: [{ host: '*' }] } as unknown as EgressPolicy;
+    const broken: EgressPolicy = { allow: [{ host: '*.com' }] };
     await assert.rejects(create({ policy: broken }), { code: 'invalid_request' });
     const { key } = await server.client.keys.create({ name: 'tenant', scope: 'tenant' });
     await assert.rejects(Sandbox.create({ url: server.url, apiKey: key, policy }), { code: 'forbidden' });

@@ -31,7 +31,7 @@ export interface ServerOptions {
   readonly dataDir?: string;
   readonly port?: number;
   /** Where the server's log goes; nowhere by default, or where CASEMATE_TEST_LOG is set, to the test's stderr. */
-  readonly log?: 'inherit' | 'ignore';
+  readonly log?: 'inherit' | 'ignore' | number;
   /** Programs that start the server: where it is to stand in other namespaces. */
   readonly launcher?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;

@@ -1,7 +1,18 @@
 /** Everything of a server that is not one sandbox: templates, runtimes, pools, keys, audit. */
 import { Templates } from './templates.ts';
 import { type ConnectionOptions, Transport } from './transport.ts';
-import type { AuditChain, AuditEvent, KeyInfo, Page, PoolInfo, RuntimeInfo, SnapshotInfo } from './types.ts';
+import type {
+  AuditChain,
+  AuditEvent,
+  EgressPolicy,
+  KeyInfo,
+  Page,
+  PolicyPlace,
+  PoolInfo,
+  RuntimeInfo,
+  SecretInfo,
+  SnapshotInfo,
+} from './types.ts';
 import { Volumes } from './volumes.ts';
 
 /**
@@ -53,6 +64,44 @@ export class Casemate {
       this.#transport.done('DELETE', `/v1/snapshots/${encodeURIComponent(idOrName)}`),
   };
 
+  readonly secrets = {
+    list: async (): Promise<SecretInfo[]> => this.#items('/v1/secrets'),
+    get: (name: string): Promise<SecretInfo> =>
+      this.#transport.json('GET', `/v1/secrets/${encodeURIComponent(name)}`),
+    /**
+     * Makes it or gives it a new value, which running sandboxes have when this resolves.
+     * @example
+     * await casemate.secrets.set('openai', { value, hosts: ['api.openai.com'], env: 'OPENAI_API_KEY' })
+     * await Sandbox.create({ secrets: ['openai'], policy: { allow: [{ host: 'api.openai.com' }] } })
+     */
+    set: (
+      name: string,
+      options: { value: string; hosts: readonly string[]; env?: string },
+    ): Promise<SecretInfo> =>
+      this.#transport.json('PUT', `/v1/secrets/${encodeURIComponent(name)}`, { json: options }),
+    /** Running sandboxes lose it. */
+    remove: (name: string): Promise<void> =>
+      this.#transport.done('DELETE', `/v1/secrets/${encodeURIComponent(name)}`),
+  };
+
+  /** Policies above those of single sandboxes: each narrows. `{}` is your tenant's, `{ template }` a template's in it. */
+  readonly policies = {
+    /** Null where none was set. */
+    get: async (place: PolicyPlace = {}): Promise<EgressPolicy | null> =>
+      (await this.#transport.json<{ policy: EgressPolicy | null }>('GET', ...this.#policyAt(place))).policy,
+    /** In force on running sandboxes when this resolves. @throws CasemateError `forbidden` for an administrator's */
+    set: async (place: PolicyPlace, policy: EgressPolicy): Promise<EgressPolicy> => {
+      const [path, options] = this.#policyAt(place);
+      const answer = await this.#transport.json<{ policy: EgressPolicy }>('PUT', path, {
+        ...options,
+        json: policy,
+      });
+      return answer.policy;
+    },
+    remove: (place: PolicyPlace = {}): Promise<void> =>
+      this.#transport.done('DELETE', ...this.#policyAt(place)),
+  };
+
   readonly keys = {
     list: async (): Promise<KeyInfo[]> => this.#items('/v1/keys'),
     /** `key` is in this answer and nowhere else. Scopes: `admin`, `tenant`, `sandbox:<id>`. */
@@ -86,6 +135,11 @@ export class Casemate {
     /** Checks that no event was changed or taken out; for administrators. */
     verify: (): Promise<AuditChain> => this.#transport.json('GET', '/v1/audit/chain'),
   };
+
+  #policyAt({ template, tenantId }: PolicyPlace): [string, { query: { tenantId: string | undefined } }] {
+    const path = template === undefined ? 'tenant' : `templates/${encodeURIComponent(template)}`;
+    return [`/v1/policies/${path}`, { query: { tenantId } }];
+  }
 
   async #items<Item>(path: string): Promise<Item[]> {
     return (await this.#transport.json<{ items: Item[] }>('GET', path)).items;

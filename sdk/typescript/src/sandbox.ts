@@ -15,6 +15,7 @@ import { SandboxProcess } from './process.ts';
 import { type ConnectionOptions, Transport } from './transport.ts';
 import type {
   EgressPolicy,
+  LearnedPolicy,
   Page,
   ProcessInfo,
   SandboxInfo,
@@ -48,6 +49,10 @@ export interface CreateOptions extends ConnectionOptions {
   readonly limits?: Partial<SandboxLimits>;
   /** What it may reach; nothing by default. */
   readonly policy?: EgressPolicy;
+  /** Names of secrets: programs find placeholders in their environment, which become the values on the way to the secrets' hosts. */
+  readonly secrets?: readonly string[];
+  /** Shows what it would reach, see `learned`: names get addresses that lead nowhere. It opens nothing. */
+  readonly learn?: boolean;
   /** Who programs run as; the template's user by default. */
   readonly user?: string;
   readonly hostname?: string;
@@ -254,6 +259,11 @@ export class Sandbox implements AsyncDisposable {
    */
   async setPolicy(policy: EgressPolicy): Promise<EgressPolicy> {
     return this.#transport.json('PUT', `${this.#path}/policy`, { json: policy });
+  }
+
+  /** The smallest policy that allows what it was denied so far; look at it, then `setPolicy`. Nothing is opened by this. */
+  async learned(): Promise<LearnedPolicy> {
+    return this.#transport.json('GET', `${this.#path}/learned`);
   }
 
   /**

@@ -71,6 +71,10 @@ export interface SandboxInfo {
   readonly pausedAt?: string;
   /** What it may reach; nothing without. */
   readonly policy?: EgressPolicy;
+  /** Whether names that no rule allows get addresses that lead nowhere. */
+  readonly learns?: boolean;
+  /** Names of the secrets that it was created with. */
+  readonly secrets?: readonly string[];
   /** The snapshot that it was started from. */
   readonly snapshotId?: string;
   readonly volumes?: readonly SandboxVolume[];
@@ -225,6 +229,36 @@ export interface PoolInfo {
   readonly size: number;
   readonly ready: number;
   readonly starting: number;
+}
+
+/** The smallest policy that allows what a sandbox was denied. */
+export interface LearnedPolicy {
+  readonly policy: EgressPolicy;
+  /** What no rule of a caller opens, and why. */
+  readonly remarks: readonly string[];
+  /** There were more denials than the log keeps: run it again with this policy. */
+  readonly incomplete: boolean;
+}
+
+/** Whose policy is meant. */
+export interface PolicyPlace {
+  /** Of this template in the tenant; of the whole tenant where left out. */
+  readonly template?: string;
+  /** Another tenant than the key's: for administrators. */
+  readonly tenantId?: string;
+}
+
+/** A secret without its value, which nothing answers. */
+export interface SecretInfo {
+  readonly name: string;
+  /** Where the value may go. */
+  readonly hosts: readonly string[];
+  /** The variable in which programs find the placeholder. */
+  readonly env: string;
+  /** How many values it has had. */
+  readonly version: number;
+  readonly createdAt: string;
+  readonly updatedAt: string;
 }
 
 export interface KeyInfo {

@@ -112,8 +112,9 @@ export class Runner {
   }
 
   async #bind(sandbox: LiveSandbox, network: boolean): Promise<void> {
-    const { egress, policy, administrator } = this.#options;
-    await egress.bind(sandbox, network && policy !== undefined ? { policy, administrator } : undefined);
+    const { egress, policy, administrator, tenantId } = this.#options;
+    const open = network && policy !== undefined ? { egress: { policy, administrator } } : {};
+    await egress.bind(sandbox, { tenantId, template: sandbox.template, ...open });
   }
 
   async #end(sandbox: LiveSandbox): Promise<void> {

@@ -116,7 +116,9 @@ export class Templates {
     const { tenantId } = principal;
     checkBuildPolicy(request.policy);
     const administrator = principal.scope === 'admin';
-    if (request.policy !== undefined) await egress.check({ policy: request.policy, administrator });
+    if (request.policy !== undefined) {
+      await egress.checkLevel({ tenantId, level: 'sandbox' }, { policy: request.policy, administrator });
+    }
     const parsed = parseDockerfile(request.dockerfile, request.buildArgs ?? {});
     const entries = request.context === undefined ? [] : await this.blobs.entries(tenantId, request.context);
     const template = this.catalog.ownOrNew(principal, request.name, () => ({

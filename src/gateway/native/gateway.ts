@@ -18,10 +18,12 @@ import { fileRoutes } from './fileRoutes.ts';
 import { hostRoutes } from './hostRoutes.ts';
 import { Listener, type TlsPair } from './listener.ts';
 import { apiVersion, openApiDocument } from './openapi.ts';
+import { policyRoutes } from './policyRoutes.ts';
 import { isSchema, type Route } from './route.ts';
 import { sandboxRoutes } from './sandboxRoutes.ts';
 import { snapshotRoutes } from './snapshotRoutes.ts';
 import { templateRoutes } from './templateRoutes.ts';
+import { secretRoutes } from './secretRoutes.ts';
 import { serveTunnels } from './tunnel.ts';
 import { volumeRoutes } from './volumeRoutes.ts';
 
@@ -32,6 +34,8 @@ export const routes: readonly Route[] = [
   ...fileRoutes,
   ...hostRoutes,
   ...templateRoutes,
+  ...secretRoutes,
+  ...policyRoutes,
 ];
 
 const closeGraceMs = 2000;

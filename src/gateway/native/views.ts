@@ -1,10 +1,11 @@
 /** How rows and guest values look on the wire. */
 import type { Static } from '@sinclair/typebox';
 import type * as api from '../../../schema/api.ts';
+import type { Secret } from '../../../schema/secrets.ts';
 import type { Volume } from '../../../schema/volumes.ts';
 import type { VolumeDescription } from '../../control/volumes.ts';
 import type { FileEntry, GuestExec } from '../../guest/types.ts';
-import type { KeyRow, SandboxRow, SandboxVolume, SnapshotRow } from '../../store/types.ts';
+import type { KeyRow, SandboxRow, SandboxVolume, SecretRow, SnapshotRow } from '../../store/types.ts';
 
 /** Without the tenant, the scopes, and where a paused one lies: a client sees only its own. */
 export function sandboxView(row: SandboxRow): Static<typeof api.Sandbox> {
@@ -16,12 +17,14 @@ export function sandboxView(row: SandboxRow): Static<typeof api.Sandbox> {
     templateVersionId: _version,
     egress,
     volumes,
+    secrets,
     ...shown
   } = row;
   return {
     ...shown,
     ...(egress === undefined ? {} : { policy: egress.policy }),
     ...(volumes === undefined ? {} : { volumes: volumes.map(withoutSlot) }),
+    ...(secrets === undefined ? {} : { secrets: [...secrets] }),
   };
 }
 
@@ -53,6 +56,17 @@ export function execView({ startedUnixMs, argv, ...exec }: GuestExec): Static<ty
 
 export function keyView({ id, tenantId, name, scope, createdAt }: KeyRow): Static<typeof api.Key> {
   return { id, tenantId, name, scope, createdAt };
+}
+
+export function secretView({
+  name,
+  hosts,
+  env,
+  version,
+  createdAt,
+  updatedAt,
+}: SecretRow): Static<typeof Secret> {
+  return { name, hosts: [...hosts], env, version, createdAt, updatedAt };
 }
 
 /** A guest may claim any time; what no calendar holds is shown as the epoch. */

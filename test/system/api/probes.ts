@@ -115,7 +115,7 @@ function pathProbes(document: ApiDocument, operation: Operation, init: RequestIn
     .filter((parameter) => parameter.in === 'path')
     .flatMap(({ name }) =>
       wrongIds
-        .filter((id) => !(id === 'a' && ['template', 'tag', 'alias'].includes(name))) // which is a name that those may have
+        .filter((id) => !(id === 'a' && ['template', 'tag', 'alias', 'secret'].includes(name))) // which is a name that those may have
         .map((id) => ({
           what: `${name} = ${id.slice(0, 20)}`,
           url: document.url(operation, { [name]: id }),

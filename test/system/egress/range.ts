@@ -33,7 +33,7 @@ export interface Player {
   /** One level per policy; the first is an administrator's where `administrator` says so. */
   set(
     policies: readonly EgressPolicy[],
-    options?: { administrator?: boolean; secrets?: BoundSecret[] },
+    options?: { administrator?: boolean; secrets?: BoundSecret[]; learns?: boolean },
   ): Promise<void>;
   /** File with the certificate of its own authority. */
   readonly trust: string;
@@ -91,6 +91,7 @@ export class Range extends World {
           })),
           presets: noPresets,
           secrets: options.secrets ?? [],
+          learns: options.learns === true,
         });
         writeFileSync(trust, caCertificate);
       },
