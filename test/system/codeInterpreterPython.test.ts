@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { startDomainServer } from './domain.ts';
-import { pythonWith, run } from './python.ts';
+import { pythonWith, run, scriptArgv } from './python.ts';
 import { missingForServer, needTemplates } from './server.ts';
 
 const checks = join(fileURLToPath(new URL('e2b_python/', import.meta.url)), 'interpreter_checks.py');
@@ -25,7 +25,7 @@ describe('the code interpreter SDK for Python', { skip: missingForServer() ?? fa
         const { E2B_DOMAIN = '', ...env } = domain.env;
         const { url } = domain.server;
         const where = isOld ? { E2B_DOMAIN } : { E2B_API_URL: url, E2B_SANDBOX_URL: url };
-        const { code, output } = await run(python.path, [checks], { ...env, ...where });
+        const { code, output } = await run(python.path, scriptArgv(checks), { ...env, ...where });
         assert.equal(code, 0, output);
         assert.match(output, /^all found$/m);
       } finally {

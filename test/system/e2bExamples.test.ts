@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type DomainServer, startDomainServer } from './domain.ts';
-import { pythonWith, run } from './python.ts';
+import { pythonWith, run, scriptArgv } from './python.ts';
 import { missingForServer, needTemplates } from './server.ts';
 
 const examples = fileURLToPath(new URL('../../examples/e2b/', import.meta.url));
@@ -49,7 +49,7 @@ describe('programs that were written for E2B', { skip: missingForServer() ?? fal
       // Its client resolves names by itself, so it is told where the server is; the preview goes by the domain.
       const { url } = domain.server;
       const env = { E2B_API_URL: url, E2B_SANDBOX_URL: url, PYTHONPATH: resolving('python') };
-      await works(python.path, [join(examples, `${name}.py`)], env, words);
+      await works(python.path, scriptArgv(join(examples, `${name}.py`)), env, words);
     });
   }
 

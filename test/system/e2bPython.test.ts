@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type Column, holdBlock, table } from './e2b/surface.ts';
-import { pythonWith, run } from './python.ts';
+import { pythonWith, run, scriptArgv } from './python.ts';
 import { missingForServer, startServer, type TestServer } from './server.ts';
 
 const versions = ['2.63.0', '2.8.1'];
@@ -21,7 +21,7 @@ describe('the E2B SDK for Python', { skip: missingForServer() ?? false }, () => 
     it(`works at version ${version}`, async (test) => {
       const python = await pythonWith(`e2b-python-${version}`, [`e2b==${version}`]);
       if (python.missing !== undefined) return test.skip(python.missing);
-      const { code, output } = await run(python.path, [join(folder, 'sandbox_checks.py')], {
+      const { code, output } = await run(python.path, scriptArgv(join(folder, 'sandbox_checks.py')), {
         E2B_API_URL: server.url,
         E2B_SANDBOX_URL: server.url,
         E2B_API_KEY: server.apiKey.replace('casemate_', 'e2b_'),
@@ -37,7 +37,7 @@ describe('the E2B SDK for Python', { skip: missingForServer() ?? false }, () => 
     for (const version of versions) {
       const python = await pythonWith(`e2b-python-${version}`, [`e2b==${version}`]);
       if (python.missing !== undefined) return test.skip(python.missing);
-      const { code, output } = await run(python.path, [join(folder, 'surface.py')], {
+      const { code, output } = await run(python.path, scriptArgv(join(folder, 'surface.py')), {
         E2B_API_URL: server.url,
         E2B_SANDBOX_URL: server.url,
         E2B_API_KEY: server.apiKey.replace('casemate_', 'e2b_'),

@@ -27,6 +27,30 @@ export async function pythonWith(
   return { path };
 }
 
+/**
+ * Ends without taking the interpreter apart: the newest SDK's HTTP client is native, and one of its threads ended a program
+ * by a signal after its last line, once in many runs.
+ */
+const runAndLeave = `
+import os, runpy, sys, traceback
+code = 0
+try:
+    runpy.run_path(sys.argv[1], run_name="__main__")
+except SystemExit as end:
+    code = end.code if isinstance(end.code, int) else int(end.code is not None)
+except BaseException:
+    traceback.print_exc()
+    code = 1
+sys.stdout.flush()
+sys.stderr.flush()
+os._exit(code)
+`;
+
+/** What Python is started with for a program in a file. */
+export function scriptArgv(script: string): string[] {
+  return ['-c', runAndLeave, script];
+}
+
 /** Runs a program to its end and answers all that it said. */
 export function run(
   program: string,
