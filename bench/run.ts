@@ -227,8 +227,8 @@ async function main(): Promise<void> {
       await execs(server, bare);
       await transfers(server);
       await warm(server, run);
-      await burst(server);
       await e2b(server);
+      await burst(server);
       await snapshots(server); // the pool is empty again
     } finally {
       await server.close();
