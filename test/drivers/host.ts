@@ -16,6 +16,8 @@ export interface TestHost {
   readonly paths: Paths;
   readonly folder: string;
   readonly cgroups: CgroupSet;
+  /** The namespace where all links end. */
+  readonly gate: string;
   subject(makeDriver: () => RuntimeDriver): Promise<ConformanceSubject>;
   /** Why no virtual machine can be tested here, whatever runs it. */
   missing(): string | false;
@@ -39,6 +41,7 @@ export function testHost(name: string): TestHost {
     paths,
     folder,
     cgroups,
+    gate: networks.gate,
     subject: async (makeDriver) => {
       mkdirSync(join(folder, 'sandboxes'), { recursive: true });
       await networks.openGate();

@@ -1,78 +1,38 @@
 /** Runs the shared driver suite against real virtual machines. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { defaultDataDir, pathsOf } from '../../base/config.ts';
 import { newId } from '../../base/ids.ts';
 import { GuestClient } from '../../guest/client.ts';
 import { openAgentStream } from '../../guest/stream.ts';
-import { templateRoot } from '../../image/store.ts';
 import { takeDenials } from '../../network/denials.ts';
-import { SandboxNetworks } from '../../network/namespace.ts';
 import { type ConformanceSubject, conformance } from '../conformance.ts';
-import { CgroupSet } from '../host/cgroup.ts';
+import { slowBootMs, testHost } from '../../../test/drivers/host.ts';
 import { QemuDriver } from './driver.ts';
 
-const paths = pathsOf(defaultDataDir);
-const tag = newId(6);
-const folder = join(tmpdir(), `casemate-qemu-${tag}`);
-const networks = new SandboxNetworks(tag);
-const cgroups = new CgroupSet(`casemate-${tag}`);
-/** Set where KVM itself is emulated (`make test-kvm`). */
-const kvmBootMs = process.env.CASEMATE_TEST_KVM_BOOT_MS;
+const host = testHost('qemu');
+const { folder, cgroups } = host;
+const kvmBootMsMax = slowBootMs();
 
 function makeDriver(): QemuDriver {
   return new QemuDriver({
-    libraryDir: paths.library,
-    agentDir: paths.agentDir,
+    libraryDir: host.paths.library,
+    agentDir: host.paths.agentDir,
     cacheDir: join(folder, 'machines'),
-    ...(kvmBootMs === undefined ? {} : { kvmBootMsMax: Number(kvmBootMs) }),
+    ...(kvmBootMsMax === undefined ? {} : { kvmBootMsMax }),
     sandboxesDir: join(folder, 'sandboxes'),
     cgroups,
   });
 }
 
-let index = 0;
-
-async function subject(): Promise<ConformanceSubject> {
-  mkdirSync(join(folder, 'sandboxes'), { recursive: true });
-  await networks.openGate();
-  return {
-    driver: makeDriver(),
-    again: makeDriver,
-    templateRoot: (await templateRoot(paths.store, 'base')).root,
-    streamOwner: { uid: 0, gid: 0 },
-    makeNetwork: async (id) => {
-      index += 1;
-      return (await networks.create(id, index)).namespace;
-    },
-    removeNetwork: (id) => networks.destroy(id),
-    runInside: async (driver, id, argv) => {
-      const guest = await GuestClient.attach(await openAgentStream(driver.agentStream(id)));
-      try {
-        const exec = await guest.execStart({ execId: newId(), argv: [...argv], user: 'root' });
-        let stdout = '';
-        for await (const { channel, data } of exec.output)
-          if (channel === 'stdout') stdout += data.toString();
-        return { exitCode: (await exec.exited)?.exitCode ?? -1, stdout };
-      } finally {
-        guest.close();
-      }
-    },
-  };
-}
+const subject = (): Promise<ConformanceSubject> => host.subject(makeDriver);
 
 function missing(): string | false {
-  if (process.getuid?.() !== 0) return 'needs root';
   if (!existsSync('/usr/bin/qemu-system-x86_64')) return 'QEMU is not installed (make setup)';
-  if (!existsSync(join(paths.library, 'kernel'))) return 'there is no guest kernel (make setup)';
-  if (!existsSync(join(paths.agentDir, 'guest-agent'))) return 'the guest agent is not built (make setup)';
-  if (!existsSync(join(paths.store, 'templates'))) return 'the template "base" is not built';
-  return false;
+  return host.missing();
 }
 
 conformance('qemu', subject, missing());
@@ -145,7 +105,7 @@ describe('qemu alone', { skip: missing() }, () => {
       const knock = 'exec 2>&1; (exec 3<>/dev/tcp/203.0.113.9/443) && echo reached';
       const ran = await runInside(driver, id, ['/bin/bash', '-c', knock]);
       assert.match(ran.stdout, /unreachable|refused/i);
-      const denials = await takeDenials(networks.gate);
+      const denials = await takeDenials(host.gate);
       assert.ok(
         denials.some(({ address, port }) => address === '203.0.113.9' && port === 443),
         JSON.stringify(denials),
@@ -196,9 +156,4 @@ describe('qemu alone', { skip: missing() }, () => {
     }));
 });
 
-after(async () => {
-  if (!existsSync(folder)) return;
-  await networks.closeGate();
-  cgroups.removeParent();
-  rmSync(folder, { recursive: true, force: true });
-});
+after(() => host.cleanUp());
