@@ -160,7 +160,8 @@ describe('egress with HTTP/2', { skip: missingForRange() ?? false }, () => {
       ]);
       const url =
         version === '--http2' ? 'https://h2.world.test/bytes/90000000' : 'https://www.world.test/slow';
-      const slow = curl(version, '--limit-rate', '1M', '-o', '/dev/null', url);
+      // Fast enough that what curl already holds (its HTTP/2 window is 10 MB) is gone soon after the cut.
+      const slow = curl(version, '--limit-rate', '8M', '-o', '/dev/null', url);
       await new Promise((resolve) => setTimeout(resolve, 1500));
       const from = performance.now();
       await player.set([{ allow: [{ host: 'h2.world.test', paths: ['/other'] }] }]);
