@@ -6,7 +6,7 @@ import type { Log } from '../base/log.ts';
 import type { EgressClient, EgressEvent, KernelRefusal, WrittenLevel } from '../egress/types.ts';
 import type { LiveSandbox, SandboxNode } from '../node/types.ts';
 import { levelsFor } from '../policy/levels.ts';
-import { type Level, needsRequests, type Presets, parseLevel } from '../policy/policy.ts';
+import { type Level, type Presets, parseLevel } from '../policy/policy.ts';
 import { secretNames } from '../policy/secretNames.ts';
 import type { PolicyRow, SandboxRow, Store } from '../store/types.ts';
 import type { Clock } from './clock.ts';
@@ -117,8 +117,8 @@ export class Egress {
       return;
     }
     const presets = await this.#presetsFor(bound);
-    const { certificate, terminates } = await this.#set(live, bound, presets);
-    if (!terminates || this.#trusted.get(live.id) === certificate) return;
+    const { caCertificate: certificate } = await this.#set(live, bound, presets);
+    if (certificate === undefined || this.#trusted.get(live.id) === certificate) return;
     await trust(live, certificate);
     this.#trusted.set(live.id, certificate);
   }
@@ -128,16 +128,14 @@ export class Egress {
     { id, address }: LiveSandbox,
     bound: Bound,
     presets: Presets,
-  ): Promise<{ certificate: string; terminates: boolean }> {
+  ): Promise<{ readonly caCertificate?: string }> {
     const levels = this.#levelsOf(bound);
     const read = parsed(levels, presets);
     const names = new Set([...(bound.secrets ?? []), ...secretNames(read)]);
     const secrets = this.#options.secrets.bindings(bound, [...names]);
     const { proxy } = this.#options;
     const learns = bound.learns === true;
-    const { caCertificate } = await proxy.set({ id, address, levels, presets, secrets, learns });
-    const conditional = read.some(({ allow, deny }) => [...allow, ...deny].some(needsRequests));
-    return { certificate: caCertificate, terminates: conditional || secrets.length > 0 };
+    return proxy.set({ id, address, levels, presets, secrets, learns });
   }
 
   /**

@@ -29,7 +29,7 @@ export class EgressSocketClient implements EgressClient {
     this.#connect();
   }
 
-  async set(settings: SandboxSettings): Promise<{ readonly caCertificate: string }> {
+  async set(settings: SandboxSettings): Promise<{ readonly caCertificate?: string }> {
     await this.#present();
     const result = await this.#call('set', settings);
     this.#settings.set(settings.id, settings);

@@ -3,7 +3,7 @@ import type { ErrorCode } from '../base/errors.ts';
 import type { EgressEvent, KernelRefusal, SandboxSettings } from './types.ts';
 
 export interface EgressMethods {
-  set: { params: SandboxSettings; result: { caCertificate: string } };
+  set: { params: SandboxSettings; result: { caCertificate?: string } };
   remove: { params: { id: string }; result: Record<string, never> };
   keepOnly: { params: { ids: readonly string[] }; result: Record<string, never> };
   refused: { params: KernelRefusal; result: Record<string, never> };

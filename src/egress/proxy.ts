@@ -35,7 +35,7 @@ export class EgressProxy {
   }
 
   /** @throws CasemateError of `parseLevel`; then the policy before stays in force. */
-  async set(settings: SandboxSettings): Promise<{ caCertificate: string }> {
+  async set(settings: SandboxSettings): Promise<{ caCertificate?: string }> {
     const before = this.#byAddress.get(settings.address);
     if (before !== undefined && before.id !== settings.id) await this.remove(before.id); // its link is another's now
     const known = this.#byId.get(settings.id);
@@ -46,7 +46,7 @@ export class EgressProxy {
       this.#byAddress.set(sandbox.address, sandbox);
     }
     await this.#listenOn([...portsOf(sandbox.policy)]);
-    return { caCertificate: (await sandbox.authority).certificate };
+    return sandbox.terminates() ? { caCertificate: (await sandbox.authority()).certificate } : {};
   }
 
   async remove(id: string): Promise<void> {
@@ -55,7 +55,7 @@ export class EgressProxy {
     if (sandbox !== undefined) {
       if (this.#byAddress.get(sandbox.address) === sandbox) this.#byAddress.delete(sandbox.address);
       sandbox.cutAll('sandbox ended');
-      await sandbox.authority.catch(() => {});
+      await sandbox.authorityWritten();
     }
     await removeAuthority(this.#stateDir, id);
   }

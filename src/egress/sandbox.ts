@@ -9,7 +9,14 @@ import {
   type Target,
   type Verdict,
 } from '../policy/match.ts';
-import { emptyPolicy, narrow, type Policy, type Protocol, parseLevel } from '../policy/policy.ts';
+import {
+  emptyPolicy,
+  narrow,
+  needsRequests,
+  type Policy,
+  type Protocol,
+  parseLevel,
+} from '../policy/policy.ts';
 import { type Authority, createAuthority } from './authority.ts';
 import { egressLimits } from './limits.ts';
 import { Pins } from './pins.ts';
@@ -49,7 +56,8 @@ export class SandboxEgress {
   learns = false;
   policy: Policy = emptyPolicy;
   secrets: readonly Secret[] = [];
-  readonly authority: Promise<Authority>;
+  #authority: Promise<Authority> | undefined;
+  readonly #stateDir: string;
   readonly #events: EventEmitter<{ event: [EgressEvent] }>;
   readonly #lastDenials: DenialEvent[] = [];
   readonly #recent = new Map<string, { event: DenialEvent; unsaid: number }>();
@@ -69,8 +77,24 @@ export class SandboxEgress {
     this.id = settings.id;
     this.address = settings.address;
     this.#events = events;
-    this.authority = createAuthority(stateDir, settings.id);
-    this.authority.catch(() => {}); // told to whoever waits for it
+    this.#stateDir = stateDir;
+  }
+
+  /** Made at its first use: its keys cost several milliseconds of a processor, and most sandboxes never need them. */
+  authority(): Promise<Authority> {
+    this.#authority ??= createAuthority(this.#stateDir, this.id);
+    return this.#authority;
+  }
+
+  /** Nothing of an authority is written after this. */
+  async authorityWritten(): Promise<void> {
+    await this.#authority?.catch(() => {});
+  }
+
+  /** Whether there is a place where TLS has to be terminated, so that the sandbox has to trust its authority. */
+  terminates(): boolean {
+    const conditional = this.policy.levels.some(({ allow, deny }) => [...allow, ...deny].some(needsRequests));
+    return conditional || this.secrets.length > 0;
   }
 
   /** Replaces the policy; what no longer complies is cut before this returns. */

@@ -128,7 +128,7 @@ async function terminate(
   const { sandbox, client, target } = accepted;
   const http2 = hello.alpn.includes('h2');
   upstreamFor(flow).prepare(http2);
-  const authority = await sandbox.authority;
+  const authority = await sandbox.authority();
   const secureContext = await authority.contextFor(target.host ?? '');
   if (flow.over) return;
   client.unshift(start);

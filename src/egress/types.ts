@@ -81,7 +81,7 @@ export interface EgressClient {
    * comply are cut. Answers the certificate that a sandbox has to trust where TLS is terminated.
    * @throws CasemateError `policy_unenforceable` when the proxy does not run: then nothing of the sandbox passes.
    */
-  set(settings: SandboxSettings): Promise<{ readonly caCertificate: string }>;
+  set(settings: SandboxSettings): Promise<{ readonly caCertificate?: string }>;
   /**
    * Forgets a sandbox; idempotent. Has to be called *before* its link is given back: the next sandbox may get the same
    * address, and must not find this one's policy there.

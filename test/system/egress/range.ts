@@ -93,7 +93,7 @@ export class Range extends World {
           secrets: options.secrets ?? [],
           learns: options.learns === true,
         });
-        writeFileSync(trust, caCertificate);
+        if (caCertificate !== undefined) writeFileSync(trust, caCertificate);
       },
     };
     this.players.push(player);
