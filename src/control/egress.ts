@@ -33,6 +33,9 @@ const trustEnvironment = {
   REQUESTS_CA_BUNDLE: trustBundle,
   NODE_EXTRA_CA_CERTS: authorityFile,
   GIT_SSL_CAINFO: trustBundle,
+  GRPC_DEFAULT_SSL_ROOTS_FILE_PATH: trustBundle,
+  AWS_CA_BUNDLE: trustBundle,
+  DENO_CERT: authorityFile,
 };
 
 /** A policy and whose it is. */

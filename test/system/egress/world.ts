@@ -3,11 +3,13 @@ import { createSocket } from 'node:dgram';
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer as createTcpServer } from 'node:net';
+import { join } from 'node:path';
 import { type SecureContext, TLSSocket } from 'node:tls';
 import { WebSocketServer } from 'ws';
 import { createAuthority } from '../../../src/egress/authority.ts';
 import { readQuery, recordTypes, writeAnswer } from '../../../src/egress/dnsMessage.ts';
 import { serveHttp2 } from './worldHttp2.ts';
+import { serveSites } from './worldSites.ts';
 
 /** One line a happening on stdout: that is how tests see what arrived. */
 function tell(seen: Record<string, unknown>): void {
@@ -18,10 +20,13 @@ const [stateDir = ''] = process.argv.slice(2);
 const authority = await createAuthority(stateDir, 'world');
 let turns = 0;
 
-/** Addresses by name; every other name leads to the world's own server. */
+/** Which of the world's servers a name leads to by how it begins. */
+const serverOf = (name: string): string => {
+  if (/^(h2|grpc)/.test(name)) return '5.5.1.2';
+  return /^(git|pypi|npm)\./.test(name) ? '5.5.1.3' : '5.5.1.1';
+};
+/** Names that lead elsewhere. */
 const zone: Readonly<Record<string, () => string>> = {
-  'h2.world.test': () => '5.5.1.2',
-  'grpc.world.test': () => '5.5.1.2',
   'metadata.test': () => '169.254.169.254',
   'loopback.test': () => '127.0.0.1',
   'private.test': () => '10.77.0.1',
@@ -56,7 +61,7 @@ names.on('message', (bytes, from) => {
   }
   if (query.type !== recordTypes.a || six !== undefined) return reply();
   tell({ kind: 'dns', name });
-  reply(Buffer.from((zone[name]?.() ?? '5.5.1.1').split('.').map(Number)));
+  reply(Buffer.from((zone[name]?.() ?? serverOf(name)).split('.').map(Number)));
 });
 names.bind(53, '5.5.0.2');
 
@@ -87,6 +92,7 @@ const contextOf = (name: string, done: (error: Error | null, context?: SecureCon
 };
 const secured = createHttpsServer({ SNICallback: contextOf }, serve).listen(443, '5.5.1.1');
 serveHttp2({ address: '5.5.1.2', contextOf, tell });
+serveSites({ address: '5.5.1.3', directory: join(stateDir, 'sites'), contextOf });
 // Clients bring a key for another curve: this one makes them say hello again.
 createHttpsServer({ SNICallback: contextOf, ecdhCurve: 'P-384' }, serve).listen(8443, '0.0.0.0');
 for (const server of [plain, secured]) {

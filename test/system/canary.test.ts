@@ -1,0 +1,4 @@
+/** The canary test on gVisor. */
+import { canarySuite } from './secrets/canarySuite.ts';
+
+canarySuite('gvisor');
