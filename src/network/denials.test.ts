@@ -17,6 +17,15 @@ it('reads elements with and without their timeouts, and skips what it does not k
   ]);
 });
 
+it('reads protocols that nft says by their numbers, on a host that has no names for them', () => {
+  const elem = [17, 6, 1].map((protocol) => ({ concat: ['cmabc', '8.8.8.8', protocol, 53] }));
+  const denials = parseDenials(JSON.stringify({ nftables: [{ set: { name: 'denied', elem } }] }));
+  assert.deepEqual(
+    denials.map(({ protocol }) => protocol),
+    ['udp', 'tcp'],
+  );
+});
+
 it('reads an empty set', () => {
   assert.deepEqual(parseDenials('{"nftables":[{"set":{"name":"denied"}}]}'), []);
 });

@@ -78,6 +78,14 @@ export async function takeDenials(gate: string): Promise<Denial[]> {
   return denials;
 }
 
+/** nft names a protocol only where the host has an /etc/protocols (Debian's package netbase); elsewhere it says the number. */
+const protocols = new Map<unknown, Denial['protocol']>([
+  ['tcp', 'tcp'],
+  ['udp', 'udp'],
+  [6, 'tcp'],
+  [17, 'udp'],
+]);
+
 /** nft's JSON: elements are `{elem: {val: {concat: [interface, address, protocol, port]}}}` or the value itself. */
 export function parseDenials(json: string): Denial[] {
   const parsed = JSON.parse(json) as { nftables?: { set?: { elem?: unknown[] } }[] };
@@ -87,10 +95,11 @@ export function parseDenials(json: string): Denial[] {
     const outer = element as { elem?: { val?: { concat?: unknown[] } }; concat?: unknown[] };
     const concat = outer.elem?.val?.concat ?? outer.concat;
     if (!Array.isArray(concat)) continue;
-    const [gateInterface, address, protocol, port] = concat;
+    const [gateInterface, address, named, port] = concat;
     if (typeof gateInterface !== 'string' || typeof address !== 'string' || typeof port !== 'number')
       continue;
-    if (protocol !== 'tcp' && protocol !== 'udp') continue;
+    const protocol = protocols.get(named);
+    if (protocol === undefined) continue;
     denials.push({ gateInterface, address, protocol, port });
   }
   return denials;

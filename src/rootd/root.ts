@@ -8,21 +8,21 @@ import {
   type RegistrySetting,
   type SystemUser,
 } from '../base/config.ts';
+import { imageDigest } from '../base/imageName.ts';
 import { limits } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
-import { imageDigest } from '../base/imageName.ts';
 import { Layers } from '../image/layers.ts';
 import {
-  builtRoot,
   buildTemplate,
+  builtRoot,
   listTemplates,
   removeTemplate,
   startOf,
   templateRoot,
 } from '../image/store.ts';
 import { SandboxNetworks } from '../network/namespace.ts';
-import type { RuntimeDriver } from '../runtime/driver.ts';
 import { CloudHypervisorDriver } from '../runtime/cloud-hypervisor/driver.ts';
+import type { RuntimeDriver } from '../runtime/driver.ts';
 import { FirecrackerDriver } from '../runtime/firecracker/driver.ts';
 import { GvisorDriver } from '../runtime/gvisor/driver.ts';
 import { CgroupSet } from '../runtime/host/cgroup.ts';

@@ -1,11 +1,11 @@
 /** Answers the server's requests. The server is not trusted: every parameter is checked before it is used. */
-import type { Duplex } from 'node:stream';
+
 import { createInterface } from 'node:readline';
+import type { Duplex } from 'node:stream';
 import { CasemateError } from '../base/errors.ts';
 import { sandboxIdPattern } from '../base/ids.ts';
 import type { SandboxLimits } from '../runtime/driver.ts';
 import * as build from './buildParams.ts';
-import * as volume from './volumeParams.ts';
 import {
   type RootAnswer,
   type RootMethod,
@@ -14,6 +14,7 @@ import {
   type RootRequest,
   rootLineBytesMax,
 } from './protocol.ts';
+import * as volume from './volumeParams.ts';
 
 /** One handler a method; `progress` may be called by long ones. */
 export type RootHandlers = {

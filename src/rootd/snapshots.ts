@@ -1,12 +1,12 @@
 /** Snapshots on disk: sealed with a MAC when they are written, checked once per start of the root process before first use. */
-import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { createReadStream, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { CasemateError } from '../base/errors.ts';
 import { sandboxIdPattern } from '../base/ids.ts';
 import type { SandboxLimits } from '../runtime/driver.ts';
+import { digestFile } from './fileDigest.ts';
 
 /** What a snapshot was taken of; part of what the MAC covers. */
 export interface SnapshotOrigin {
@@ -17,9 +17,9 @@ export interface SnapshotOrigin {
 }
 
 interface Manifest extends SnapshotOrigin {
-  readonly version: 1;
+  readonly version: typeof manifestVersion;
   readonly id: string;
-  /** Bytes and SHA-256 of every file, by its path. */
+  /** Bytes and digest (`digestFile`) of every file, by its path. */
   readonly files: Readonly<Record<string, { readonly bytes: number; readonly sha256: string }>>;
 }
 
@@ -27,6 +27,8 @@ export interface OpenSnapshot extends SnapshotOrigin {
   readonly directory: string;
 }
 
+/** 1 had plain SHA-256 of files, holes included. */
+const manifestVersion = 2;
 const manifestFile = 'manifest.json';
 const macFile = 'manifest.mac';
 
@@ -68,7 +70,7 @@ export class Snapshots {
     const content = contentOf(partial);
     if (!transient) {
       await makeReadOnly(content);
-      const manifest: Manifest = { version: 1, id, ...origin, files: await hashFiles(content) };
+      const manifest: Manifest = { version: manifestVersion, id, ...origin, files: await hashFiles(content) };
       const text = JSON.stringify(manifest);
       await writeFile(join(partial, manifestFile), text, { mode: 0o400 });
       await writeFile(join(partial, macFile), this.#mac(text), { mode: 0o400 });
@@ -98,7 +100,10 @@ export class Snapshots {
     if (text === '' || mac.length !== expected.length || !timingSafeEqual(Buffer.from(mac), expected)) {
       throw damaged(id, 'its manifest is not the one that was written');
     }
-    const { files, runtime, template, templateDigest, limits, id: writtenAs } = JSON.parse(text) as Manifest;
+    const manifest = JSON.parse(text) as Manifest;
+    const { files, runtime, template, templateDigest, limits, id: writtenAs } = manifest;
+    if (manifest.version !== manifestVersion)
+      throw new CasemateError('snapshot_mismatch', `Snapshot ${id} was written by another Casemate.`);
     if (writtenAs !== id) throw damaged(id, `it was written as ${writtenAs}`);
     const found = await hashFiles(contentOf(path));
     for (const name of new Set([...Object.keys(files), ...Object.keys(found)])) {
@@ -157,11 +162,8 @@ async function makeReadOnly(directory: string): Promise<void> {
 
 async function hashFiles(directory: string): Promise<Record<string, { bytes: number; sha256: string }>> {
   const files: Record<string, { bytes: number; sha256: string }> = {};
-  for (const path of (await filesBelow(directory)).sort()) {
-    const hash = createHash('sha256');
-    await pipeline(createReadStream(path, { highWaterMark: 1024 * 1024 }), hash);
-    files[relative(directory, path)] = { bytes: (await stat(path)).size, sha256: hash.digest('hex') };
-  }
+  for (const path of (await filesBelow(directory)).sort())
+    files[relative(directory, path)] = await digestFile(path);
   return files;
 }
 
