@@ -8,15 +8,15 @@ import type { GoneReason, LiveSandbox, SandboxNode } from '../node/types.ts';
 import type { EndReason, Page, PageRequest, SandboxFilter, SandboxRow, Store } from '../store/types.ts';
 import { confinedTo, needTenant, type Principal, sandboxFor, snapshotFor } from './access.ts';
 import type { Clock } from './clock.ts';
-import type { Egress } from './egress.ts';
 import { type CreateRequest, draftCopy, draftRow, sorted } from './draft.ts';
-import type { Catalog } from './templates/catalog.ts';
+import type { Egress } from './egress.ts';
 import { Pauses, withoutPause } from './pauses.ts';
 import { Reaper } from './reaper.ts';
 import type { Recorder } from './recorder.ts';
-import type { Volumes } from './volumes.ts';
 import type { Secrets } from './secrets.ts';
 import { advance, refusalOf } from './state.ts';
+import type { Catalog } from './templates/catalog.ts';
+import type { Volumes } from './volumes.ts';
 
 export interface SandboxesOptions {
   readonly store: Store;
@@ -408,8 +408,9 @@ export class Sandboxes {
 }
 
 /** A runtime that cannot get a process dies, as one without memory does: the limit that it hit is the reason. */
-function reasonOf({ oomKills, pidLimitHits, protocolError }: GoneReason): EndReason {
+function reasonOf({ oomKills, pidLimitHits, kernelPanic, protocolError }: GoneReason): EndReason {
   if (oomKills > 0) return 'memory_limit';
+  if (kernelPanic) return 'kernel_panic';
   if (pidLimitHits > 0) return 'process_limit';
   return protocolError === undefined ? 'exited' : 'protocol';
 }

@@ -3,16 +3,14 @@ import { randomBytes } from 'node:crypto';
 import { CasemateError } from '../base/errors.ts';
 import { limits as bounds } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
-import { GuestClient } from '../guest/client.ts';
-import { openAgentStream } from '../guest/stream.ts';
+import { attachAgent } from '../guest/attach.ts';
 import type { RootInstance, RuntimeProbe } from '../rootd/protocol.ts';
 import type { Inspection, RuntimeCapabilities, SandboxLimits } from '../runtime/driver.ts';
-import { HostBuilds } from './builds.ts';
 import { admit, hostRoom } from './admission.ts';
-import { Pool } from './pool.ts';
+import { HostBuilds } from './builds.ts';
 import { runStart } from './imageStart.ts';
+import { Pool } from './pool.ts';
 import { Rest, wake } from './rest.ts';
-import { attachedOf, HostVolumes } from './volumes.ts';
 import type { RootClient } from './rootClient.ts';
 import { ensureStarted } from './startCommand.ts';
 import type {
@@ -28,6 +26,7 @@ import type {
   StartCommand,
   TemplateInfo,
 } from './types.ts';
+import { attachedOf, HostVolumes } from './volumes.ts';
 
 const defaultLimits: SandboxLimits = {
   cpus: bounds.sandboxCpusDefault,
@@ -333,9 +332,8 @@ export class HostNode implements SandboxNode {
   async #connect(instance: RootInstance, source: 'warm' | 'cold'): Promise<LiveSandbox> {
     const { id, template, runtime, stream, freezer, address } = instance;
     wake(freezer);
-    const [capabilities, bytes] = await Promise.all([this.#capabilitiesOf(runtime), openAgentStream(stream)]);
+    const [capabilities, guest] = await Promise.all([this.#capabilitiesOf(runtime), attachAgent(stream)]);
     const { isolation, acceleration } = capabilities;
-    const guest = await GuestClient.attach(bytes);
     this.#instances.set(id, instance);
     const countProcesses = async (): Promise<number> => (await guest.metrics()).processes;
     const rest = new Rest({ freezer, countProcesses });
@@ -367,6 +365,7 @@ export class HostNode implements SandboxNode {
     const why: GoneReason = {
       oomKills: last?.oomKills ?? 0,
       pidLimitHits: last?.pidLimitHits ?? 0,
+      kernelPanic: last?.kernelPanic ?? false,
       ...(violation === undefined ? {} : { protocolError: violation.message }),
     };
     for (const listener of this.#goneListeners) listener(id, why);

@@ -1,5 +1,5 @@
 /** What the node offers to control: claim, adopt and destroy sandboxes on this host. Types only. */
-import type { Inspection, RuntimeCapabilities, SandboxLimits } from '../runtime/driver.ts';
+
 import type { GuestClient } from '../guest/client.ts';
 import type {
   AttachedVolume,
@@ -8,6 +8,7 @@ import type {
   RootMethods,
   RootVolume,
 } from '../rootd/protocol.ts';
+import type { Inspection, RuntimeCapabilities, SandboxLimits } from '../runtime/driver.ts';
 import type { Rest } from './rest.ts';
 
 export type ImageSource = RootImageSource;
@@ -149,6 +150,7 @@ export interface BuildProgress {
 export interface GoneReason {
   readonly oomKills: number;
   readonly pidLimitHits: number;
+  readonly kernelPanic: boolean;
   readonly protocolError?: string;
 }
 

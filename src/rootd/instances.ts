@@ -14,6 +14,7 @@ import type {
 import { openBeneath } from './beneath.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 import type { AttachedVolume, RootInstance } from './protocol.ts';
+import { type SlotKind, Slots } from './slots.ts';
 import type { SnapshotOrigin, Snapshots } from './snapshots.ts';
 import type { Volumes } from './volumes.ts';
 
@@ -38,24 +39,30 @@ export interface InstancesOptions {
 
 /** Starting a runtime is processor work: more at once than this only makes each of them later. */
 const startsAtOnceMax = 3;
-/** Slots are made when nothing was started for this long, so that they do not compete with it. */
-const slotQuietMs = 60;
 
 export class Instances {
   readonly #options: InstancesOptions;
-  readonly #slots: JournalEntry[] = [];
+  readonly #slots: Slots;
   readonly #destroying = new Map<string, Promise<Inspection>>();
   readonly #waiting: (() => void)[] = [];
   /** Deleted while something that was started from them still ran. */
   readonly #removedSnapshots = new Set<string>();
   #starting = 0;
   #onQuiet: () => void = () => {};
-  #slotTimer: NodeJS.Timeout | undefined;
-  #slotWork: Promise<void> = Promise.resolve();
-  #stopped = false;
 
   constructor(options: InstancesOptions) {
     this.#options = options;
+    const { drivers, defaultLimits, slots, log } = options;
+    const usual = [...drivers.keys()][0];
+    this.#slots = new Slots({
+      usual: usual === undefined ? undefined : { runtime: usual, limits: defaultLimits },
+      usualCount: slots,
+      aheadOf: (runtime) => drivers.get(runtime)?.stagedAhead ?? 0,
+      stage: (kind) => this.#stage(kind),
+      destroy: (id) => this.destroy(id),
+      isQuiet: () => this.#starting === 0,
+      log,
+    });
   }
 
   /** Keeps what runs, destroys the rest: half-made entries, slots, and resources that no entry names. */
@@ -73,7 +80,7 @@ export class Instances {
     const gone = [...known].filter((id) => !keep.has(id));
     await Promise.all(gone.map((id) => this.destroy(id)));
     log.info('reconciled', { kept: keep.size, destroyed: gone.length });
-    this.#scheduleSlots();
+    this.#slots.fillLater();
   }
 
   running(): RootInstance[] {
@@ -152,25 +159,25 @@ export class Instances {
     };
     const begin = (driver: RuntimeDriver, create: CreateOptions): Promise<AgentStreamAddress> =>
       driver.restore(create, directory);
-    return this.#start({ ...origin, templateRoot }, more, begin, { snapshot: directory });
+    return this.#start({ ...origin, templateRoot }, more, begin, { snapshot: { id: snapshotId, directory } });
   }
 
   async #start(
     options: StartOptions,
     more: Pick<JournalEntry, 'snapshotId' | 'volumes'> & { readonly id?: string },
     begin: (driver: RuntimeDriver, create: CreateOptions) => Promise<AgentStreamAddress>,
-    hints: Pick<StageOptions, 'snapshot' | 'layer'> = {},
+    hints: Pick<NonNullable<SlotKind['source']>, 'snapshot'> & Pick<StageOptions, 'layer'> = {},
   ): Promise<RootInstance> {
     const { runtime, template, templateDigest, templateRoot, limits } = options;
     const driver = this.#driver(runtime);
     if (hints.layer !== true) await driver.prepare(templateRoot);
     await this.#startTurn();
     let id = more.id;
+    const { layer, ...from } = hints;
+    const kind: SlotKind = { runtime, limits, source: { templateRoot, ...from } };
     try {
-      const ahead = id === undefined ? this.#takeSlot(runtime, limits) : undefined;
-      const slot =
-        ahead ??
-        (await this.#stage(runtime, limits, { ...hints, templateRoot, ...(id === undefined ? {} : { id }) }));
+      const ahead = id === undefined ? this.#slots.take(kind) : undefined;
+      const slot = ahead ?? (await this.#stage(kind, { id: id ?? newId(), ...(layer ? { layer } : {}) }));
       id = slot.id;
       const entry: JournalEntry = {
         ...slot,
@@ -258,6 +265,7 @@ export class Instances {
   /** Its files go when nothing that was started from it runs any more. */
   async removeSnapshot(snapshotId: string): Promise<void> {
     this.#removedSnapshots.add(snapshotId);
+    await this.#slots.forgetSnapshot(snapshotId);
     await this.#sweepSnapshots();
   }
 
@@ -281,7 +289,7 @@ export class Instances {
     if (next !== undefined) return next();
     this.#starting -= 1;
     if (this.#starting === 0) this.#onQuiet();
-    this.#scheduleSlots();
+    this.#slots.fillLater();
   }
 
   /** Resolves when nothing is being started any more. */
@@ -292,19 +300,10 @@ export class Instances {
     });
   }
 
-  /** One whose disk is big enough: a bigger one is staged for itself, because not every host lets a disk grow. */
-  #takeSlot(runtime: string, { diskMib }: SandboxLimits): JournalEntry | undefined {
-    const index = this.#slots.findIndex(
-      (slot) => slot.runtime === runtime && diskMib <= slot.stagedLimits.diskMib,
-    );
-    return index < 0 ? undefined : this.#slots.splice(index, 1)[0];
-  }
-
   /** Takes the resources of a new id. Journal first: whatever happens next, a restart finds it. */
   async #stage(
-    runtime: string,
-    limits: SandboxLimits,
-    { id = newId(), ...hints }: { readonly id?: string } & Omit<StageOptions, 'id' | 'limits'> = {},
+    { runtime, limits, source }: SlotKind,
+    { id, layer }: { readonly id: string; readonly layer?: boolean } = { id: newId() },
   ): Promise<JournalEntry> {
     const { journal, networks } = this.#options;
     const entry: JournalEntry = {
@@ -314,13 +313,17 @@ export class Instances {
       networkIndex: this.#freeNetworkIndex(),
       limits,
       stagedLimits: limits,
+      ...(source?.snapshot === undefined ? {} : { snapshotId: source.snapshot.id }),
     };
     journal.write(entry);
     try {
-      await Promise.all([
-        networks.create(entry.id, entry.networkIndex),
-        this.#driver(runtime).stage({ ...hints, id: entry.id, limits }),
-      ]);
+      const network = networks.create(id, entry.networkIndex).then(({ namespace }) => namespace);
+      const hints = {
+        ...(source === undefined ? {} : { templateRoot: source.templateRoot }),
+        ...(source?.snapshot === undefined ? {} : { snapshot: source.snapshot.directory }),
+        ...(layer === undefined ? {} : { layer }),
+      };
+      await Promise.all([network, this.#driver(runtime).stage({ ...hints, id, limits, network })]);
       return entry;
     } catch (error) {
       await this.#clearAway(entry.id);
@@ -340,28 +343,6 @@ export class Instances {
     let index = 0;
     while (taken.has(index)) index += 1;
     return index;
-  }
-
-  #scheduleSlots(): void {
-    clearTimeout(this.#slotTimer);
-    if (this.#stopped) return;
-    this.#slotTimer = setTimeout(() => {
-      if (this.#starting === 0) this.#slotWork = this.#fillSlots();
-    }, slotQuietMs);
-  }
-
-  /** One slot at a time; stops as soon as somebody wants to start something. */
-  async #fillSlots(): Promise<void> {
-    const { drivers, slots, defaultLimits, log } = this.#options;
-    const runtime = [...drivers.keys()][0];
-    while (runtime !== undefined && this.#slots.length < slots && this.#starting === 0 && !this.#stopped) {
-      try {
-        this.#slots.push(await this.#stage(runtime, defaultLimits));
-      } catch (error) {
-        log.warn('slot_failed', { reason: String(error) });
-        return;
-      }
-    }
   }
 
   async setLimits(id: string, limits: SandboxLimits): Promise<void> {
@@ -430,10 +411,7 @@ export class Instances {
 
   /** Gives the staged slots back; running sandboxes go on. */
   async stop(): Promise<void> {
-    this.#stopped = true;
-    clearTimeout(this.#slotTimer);
     await this.#quiet();
-    await this.#slotWork;
-    await Promise.all(this.#slots.splice(0).map((slot) => this.destroy(slot.id)));
+    await this.#slots.stop();
   }
 }

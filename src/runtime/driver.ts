@@ -97,6 +97,8 @@ export interface StageOptions {
   readonly snapshot?: string;
   /** It will make a layer: its disk holds files. */
   readonly layer?: boolean;
+  /** Resolves with the name of its network namespace when that is there; a hint too. */
+  readonly network?: Promise<string>;
 }
 
 export interface CreateOptions {
@@ -133,11 +135,19 @@ export interface Inspection {
   readonly cpuMicroseconds: number;
   readonly diskBytes: number;
   readonly pids: number;
+  /** A kernel of its own has panicked; only of a runtime that can know. */
+  readonly kernelPanic?: boolean;
 }
 
 export interface RuntimeDriver {
   /** The name that users say: `gvisor`, `qemu`, … */
   readonly name: string;
+
+  /**
+   * How many to keep staged with a source, for what was started last: where most of a start can be done before it is
+   * asked for. None where it is left out.
+   */
+  readonly stagedAhead?: number;
 
   /** Starts a real sandbox and ends it again. Never throws: what is missing is a result. */
   probe(): Promise<ProbeResult>;

@@ -20,6 +20,7 @@ export type EndReason =
   | 'idle'
   | 'memory_limit'
   | 'process_limit'
+  | 'kernel_panic'
   | 'exited'
   | 'protocol'
   | 'failed'

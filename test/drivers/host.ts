@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defaultDataDir, type Paths, pathsOf } from '../../src/base/config.ts';
 import { newId } from '../../src/base/ids.ts';
-import { GuestClient } from '../../src/guest/client.ts';
-import { openAgentStream } from '../../src/guest/stream.ts';
+import { attachAgent } from '../../src/guest/attach.ts';
 import { templateRoot } from '../../src/image/store.ts';
 import { SandboxNetworks } from '../../src/network/namespace.ts';
 import type { ConformanceSubject } from '../../src/runtime/conformance.ts';
@@ -80,7 +79,7 @@ async function runInside(
   id: string,
   argv: readonly string[],
 ): Promise<{ exitCode: number; stdout: string }> {
-  const guest = await GuestClient.attach(await openAgentStream(driver.agentStream(id)));
+  const guest = await attachAgent(driver.agentStream(id));
   try {
     const exec = await guest.execStart({ execId: newId(), argv: [...argv], user: 'root' });
     let stdout = '';

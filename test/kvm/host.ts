@@ -1,13 +1,13 @@
 /** Boots a guest whose emulated processor has AMD's virtualisation, so that KVM works inside it. Its times mean nothing. */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { newId } from '../../src/base/ids.ts';
 import { runCommand } from '../../src/base/child.ts';
+import { newId } from '../../src/base/ids.ts';
 import { GuestClient } from '../../src/guest/client.ts';
 import { openAgentStream } from '../../src/guest/stream.ts';
 import type { Kernel } from '../../src/runtime/qemu/binary.ts';
 import { writeInitrd } from '../../src/runtime/qemu/initrd.ts';
-import { isPortOpen } from '../../src/runtime/qemu/probe.ts';
+import { isPortOpen } from '../../src/runtime/qemu/migrate.ts';
 import { Qmp } from '../../src/runtime/qemu/qmp.ts';
 
 export interface NestedHostOptions {

@@ -107,7 +107,7 @@ export function hostileSuite(runtime: string): void {
       await using neighbour = await create();
       const panic = 'echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger';
       await assert.rejects(doomed.exec(panic, { user: 'root' }), { code: 'sandbox_ended' });
-      assert.equal((await endOf(doomed)).endReason, 'exited');
+      assert.equal((await endOf(doomed)).endReason, 'kernel_panic');
       assert.equal((await neighbour.exec(['echo', 'well'])).stdout, 'well\n');
     });
   });

@@ -5,8 +5,7 @@ import { join } from 'node:path';
 import { after } from 'node:test';
 import { defaultDataDir, pathsOf } from '../../base/config.ts';
 import { newId } from '../../base/ids.ts';
-import { GuestClient } from '../../guest/client.ts';
-import { openAgentStream } from '../../guest/stream.ts';
+import { attachAgent } from '../../guest/attach.ts';
 import { SandboxNetworks } from '../../network/namespace.ts';
 import { templateRoot } from '../../image/store.ts';
 import { type ConformanceSubject, conformance } from '../conformance.ts';
@@ -45,7 +44,7 @@ async function subject(libraryDir: string): Promise<ConformanceSubject> {
     },
     removeNetwork: (id) => networks.destroy(id),
     runInside: async (driver, id, argv) => {
-      const guest = await GuestClient.attach(await openAgentStream(driver.agentStream(id)));
+      const guest = await attachAgent(driver.agentStream(id));
       try {
         const exec = await guest.execStart({ execId: newId(), argv: [...argv], user: 'root' });
         let stdout = '';

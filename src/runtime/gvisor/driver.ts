@@ -6,8 +6,6 @@ import { CasemateError } from '../../base/errors.ts';
 import type {
   AgentStreamAddress,
   CreateOptions,
-  FreezerAddress,
-  Inspection,
   ProbeResult,
   RuntimeCapabilities,
   RuntimeDriver,
@@ -15,8 +13,8 @@ import type {
   StageOptions,
 } from '../driver.ts';
 import { type Attachment, AttachFolder } from '../host/attach.ts';
-import type { CgroupSet } from '../host/cgroup.ts';
 import { isMountPoint, SandboxDisk } from '../host/disk.ts';
+import { GroupDriver, type GroupOptions } from '../host/groupDriver.ts';
 import { findRunsc, type Runsc, type RunscChoice } from './binary.ts';
 import { bundleRoot, writeBundle } from './bundle.ts';
 import { launch } from './launch.ts';
@@ -24,23 +22,21 @@ import { mountWritable, unmountWritable } from './layer.ts';
 import { probeRunsc } from './probe.ts';
 import { checkOrigin, checkpoint, imageOf, writeOrigin } from './snapshot.ts';
 
-export interface GvisorOptions extends RunscChoice {
-  /** Root-owned folder with one folder per sandbox. */
-  readonly sandboxesDir: string;
+export interface GvisorOptions extends RunscChoice, GroupOptions {
   /** Root-owned folder where template roots are mounted read-only, with the agent inside. */
   readonly rootsDir: string;
   /** The folder with the guest agent’s program, and an empty one that volumes appear in. */
   readonly agentDir: string;
-  readonly cgroups: CgroupSet;
 }
 
-export class GvisorDriver implements RuntimeDriver {
+export class GvisorDriver extends GroupDriver implements RuntimeDriver {
   readonly name = 'gvisor';
   readonly #options: GvisorOptions;
   #runsc: Promise<Runsc> | undefined;
   readonly #roots = new Map<string, Promise<string>>();
 
   constructor(options: GvisorOptions) {
+    super(options);
     this.#options = options;
   }
 
@@ -115,14 +111,10 @@ export class GvisorDriver implements RuntimeDriver {
     return root;
   }
 
-  #directory(id: string): string {
-    return join(this.#options.sandboxesDir, id);
-  }
-
   async stage({ id, limits, layer = false }: StageOptions): Promise<void> {
-    const directory = this.#directory(id);
+    const directory = this.directory(id);
     mkdirSync(directory, { mode: 0o711 });
-    this.#options.cgroups.create(id, limits);
+    this.cgroups.create(id, limits);
     const { hostToGuest, guestToHost } = this.#fifos(id);
     await Promise.all([
       runCommand(['mkfifo', '-m', '600', hostToGuest, guestToHost]),
@@ -136,7 +128,7 @@ export class GvisorDriver implements RuntimeDriver {
   }
 
   async #start(options: CreateOptions, imageDirectory?: string): Promise<AgentStreamAddress> {
-    const directory = this.#directory(options.id);
+    const directory = this.directory(options.id);
     const runsc = await this.#choose();
     const { layer } = options;
     const disk = new SandboxDisk(directory).mountPoint;
@@ -178,15 +170,15 @@ export class GvisorDriver implements RuntimeDriver {
   ): Promise<string> {
     if (!runsc.modern) throw new CasemateError('unsupported', `runsc ${runsc.version} cannot make layers.`);
     const { agentDir } = this.#options;
-    const directory = this.#directory(id);
+    const directory = this.directory(id);
     const disk = new SandboxDisk(directory).mountPoint;
     return mountWritable({ directory, disk, templateRoot, agentDir, sources });
   }
 
   async sealLayer(id: string): Promise<string> {
-    const directory = this.#directory(id);
+    const directory = this.directory(id);
     const disk = new SandboxDisk(directory);
-    await this.#options.cgroups.kill(id);
+    await this.cgroups.kill(id);
     await unmountWritable(directory);
     rmSync(join(disk.mountPoint, 'work'), { recursive: true, force: true });
     await disk.unmount();
@@ -194,7 +186,7 @@ export class GvisorDriver implements RuntimeDriver {
   }
 
   #fifos(id: string): { hostToGuest: string; guestToHost: string } {
-    const directory = this.#directory(id);
+    const directory = this.directory(id);
     return { hostToGuest: join(directory, 'in'), guestToHost: join(directory, 'out') };
   }
 
@@ -205,46 +197,30 @@ export class GvisorDriver implements RuntimeDriver {
   async setLimits(id: string, limits: SandboxLimits, stagedLimits: SandboxLimits): Promise<void> {
     const { cpus, memoryMib, pids, diskMib } = stagedLimits;
     if (limits.cpus !== cpus || limits.memoryMib !== memoryMib || limits.pids !== pids) {
-      this.#options.cgroups.setLimits(id, limits);
+      this.cgroups.setLimits(id, limits);
     }
-    if (limits.diskMib !== diskMib)
-      await new SandboxDisk(this.#directory(id)).resize(limits.diskMib, diskMib);
+    if (limits.diskMib !== diskMib) await new SandboxDisk(this.directory(id)).resize(limits.diskMib, diskMib);
   }
 
   async attach(id: string, attachment: Attachment): Promise<void> {
     if (!(await this.#choose()).modern)
       throw new CasemateError('unsupported', 'This runsc mounts nothing inside a sandbox that runs.');
-    await new AttachFolder(this.#directory(id)).attach(attachment);
+    await new AttachFolder(this.directory(id)).attach(attachment);
   }
 
-  async inspect(id: string): Promise<Inspection> {
-    const usage = this.#options.cgroups.usage(id);
-    const alive = this.#options.cgroups.processes(id).length > 0;
-    const disk = new SandboxDisk(this.#directory(id));
-    return { state: alive ? 'running' : 'gone', ...usage, diskBytes: alive ? disk.usedBytes() : 0 };
-  }
-
-  freezer(id: string): FreezerAddress {
-    return this.#options.cgroups.freezer(id);
-  }
-
-  async pause(id: string): Promise<void> {
-    this.#options.cgroups.setFrozen(id, true);
-  }
-
-  async resume(id: string): Promise<void> {
-    this.#options.cgroups.setFrozen(id, false);
+  protected override diskBytes(id: string): number {
+    return new SandboxDisk(this.directory(id)).usedBytes();
   }
 
   async snapshot(id: string, directory: string): Promise<void> {
     const runsc = await this.#choose();
     if (!runsc.modern)
       throw new CasemateError('unsupported', `runsc ${runsc.version} cannot checkpoint a layer on disk.`);
-    const sandboxDirectory = this.#directory(id);
+    const sandboxDirectory = this.directory(id);
     await this.resume(id); // what stands still cannot write itself down
     await writeOrigin(directory, runsc, await bundleRoot(sandboxDirectory));
     await checkpoint({ runsc, id, sandboxDirectory, directory });
-    await this.#options.cgroups.kill(id); // it is on its way out by itself
+    await this.cgroups.kill(id); // it is on its way out by itself
   }
 
   async restore(options: CreateOptions, directory: string): Promise<AgentStreamAddress> {
@@ -254,8 +230,8 @@ export class GvisorDriver implements RuntimeDriver {
   }
 
   async destroy(id: string): Promise<void> {
-    const directory = this.#directory(id);
-    await this.#options.cgroups.destroy(id);
+    const directory = this.directory(id);
+    await this.cgroups.destroy(id);
     await new AttachFolder(directory).destroy();
     await unmountWritable(directory);
     await new SandboxDisk(directory).destroy();
@@ -277,12 +253,6 @@ export class GvisorDriver implements RuntimeDriver {
 
   #rootOf(templateRoot: string): string {
     return join(this.#options.rootsDir, templateRoot.replaceAll('/', '_'));
-  }
-
-  async leftovers(): Promise<string[]> {
-    const { cgroups, sandboxesDir } = this.#options;
-    const folders = existsSync(sandboxesDir) ? readdirSync(sandboxesDir) : [];
-    return [...new Set([...cgroups.list(), ...folders])];
   }
 }
 

@@ -1,37 +1,34 @@
 /** The driver of microVMs, for every monitor that is steered over HTTP: clones of a template that booted once. */
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CasemateError } from '../../base/errors.ts';
 import type {
   AgentStreamAddress,
   CreateOptions,
-  FreezerAddress,
-  Inspection,
   ProbeResult,
   RuntimeCapabilities,
   RuntimeDriver,
-  SandboxLimits,
   StageOptions,
 } from '../driver.ts';
-import { attachNothing } from '../host/attach.ts';
+import { MachineDriver } from '../host/groupDriver.ts';
+import { copySparse } from '../host/sealed.ts';
 import { machineUid } from '../qemu/launch.ts';
 import { moveTap, prepareNetwork } from '../qemu/tap.ts';
 import { agentOf, apiOf, launchVmm, layOut, rootOf, sealRoot } from './launch.ts';
 import { findPlatform, type MicrovmOptions, type MicrovmPlatform } from './platform.ts';
-import { checkFits, copyDisk, readShape, savedFiles, writeShape } from './source.ts';
-import { fileMibMax, makeNext, MicrovmTemplates, takeNext } from './template.ts';
+import { checkFits, readShape, savedFiles, writeShape } from './source.ts';
+import { fileMibMax, MicrovmTemplates, makeNext, takeNext } from './template.ts';
 import { agentVsockPort, fileIn, type Vmm } from './vmm.ts';
 
-export class MicrovmDriver implements RuntimeDriver {
+export class MicrovmDriver extends MachineDriver implements RuntimeDriver {
   readonly name: string;
-  readonly attach = attachNothing;
   readonly #vmm: Vmm;
   readonly #options: MicrovmOptions;
   readonly #templates: MicrovmTemplates;
   #platform: Promise<MicrovmPlatform> | undefined;
 
   constructor(vmm: Vmm, options: MicrovmOptions) {
+    super(options);
     this.name = vmm.name;
     this.#vmm = vmm;
     this.#options = options;
@@ -65,13 +62,9 @@ export class MicrovmDriver implements RuntimeDriver {
     await Promise.all([this.#choose(), this.#templates.image(templateRoot)]);
   }
 
-  #directory(id: string): string {
-    return join(this.#options.sandboxesDir, id);
-  }
-
   async stage({ id, limits, templateRoot }: StageOptions): Promise<void> {
-    mkdirSync(this.#directory(id), { mode: 0o711 });
-    this.#options.cgroups.create(id, limits);
+    mkdirSync(this.directory(id), { mode: 0o711 });
+    this.cgroups.create(id, limits);
     if (templateRoot !== undefined) await this.#templates.booted(await this.#choose(), templateRoot, limits);
   }
 
@@ -98,16 +91,16 @@ export class MicrovmDriver implements RuntimeDriver {
     rootImage: string,
   ): Promise<AgentStreamAddress> {
     const { id, networkNamespace, streamOwner, limits } = options;
-    const { cgroups } = this.#options;
+    const { cgroups } = this;
     const vmm = this.#vmm;
-    const directory = this.#directory(id);
+    const directory = this.directory(id);
     const uid = machineUid(id);
     const shape = await readShape(source);
     cgroups.setLimits(id, limits);
     layOut(vmm, { directory, id }, { [fileIn.rootImage]: rootImage, ...savedFiles(source) });
     await writeShape(directory, shape);
     const disk = this.#disk(id);
-    await copyDisk(join(source, fileIn.disk), disk);
+    await copySparse(join(source, fileIn.disk), disk);
     chmodSync(disk, 0o600);
     chownSync(disk, uid, uid);
     const network = prepareNetwork(networkNamespace);
@@ -130,44 +123,21 @@ export class MicrovmDriver implements RuntimeDriver {
   }
 
   #disk(id: string): string {
-    return join(this.#vmm.rootOf(this.#directory(id), id), fileIn.disk);
+    return join(this.#vmm.rootOf(this.directory(id), id), fileIn.disk);
   }
 
   agentStream(id: string): AgentStreamAddress {
-    return { kind: 'vsock', path: agentOf(this.#directory(id)), port: agentVsockPort };
+    return { kind: 'vsock', path: agentOf(this.directory(id)), port: agentVsockPort };
   }
 
-  /** The guest was started with its processors, its memory and its disk. */
-  async setLimits(id: string, limits: SandboxLimits, stagedLimits: SandboxLimits): Promise<void> {
-    for (const field of ['cpus', 'memoryMib', 'diskMib'] as const)
-      if (limits[field] !== stagedLimits[field])
-        throw new CasemateError('unsupported', `A virtual machine’s ${field} is fixed when it is started.`);
-    this.#options.cgroups.setLimits(id, limits);
-  }
-
-  async inspect(id: string): Promise<Inspection> {
-    const usage = this.#options.cgroups.usage(id);
-    const alive = this.#options.cgroups.processes(id).length > 0;
-    const disk = alive ? statSync(this.#disk(id), { throwIfNoEntry: false }) : undefined;
-    return { state: alive ? 'running' : 'gone', ...usage, diskBytes: (disk?.blocks ?? 0) * 512 };
-  }
-
-  freezer(id: string): FreezerAddress {
-    return this.#options.cgroups.freezer(id);
-  }
-
-  async pause(id: string): Promise<void> {
-    this.#options.cgroups.setFrozen(id, true);
-  }
-
-  async resume(id: string): Promise<void> {
-    this.#options.cgroups.setFrozen(id, false);
+  protected override diskBytes(id: string): number {
+    return (statSync(this.#disk(id), { throwIfNoEntry: false })?.blocks ?? 0) * 512;
   }
 
   /** It stands still while its memory is written: O(memory), and as much of its disk as the file system cannot share. */
   async snapshot(id: string, target: string): Promise<void> {
     await this.resume(id); // a monitor that stands still answers nobody
-    const directory = this.#directory(id);
+    const directory = this.directory(id);
     const uid = machineUid(id);
     const api = apiOf(directory);
     const shape = await readShape(directory);
@@ -176,7 +146,7 @@ export class MicrovmDriver implements RuntimeDriver {
     await this.#vmm.pause(api);
     try {
       await this.#vmm.save(api);
-      await copyDisk(this.#disk(id), join(target, fileIn.disk));
+      await copySparse(this.#disk(id), join(target, fileIn.disk));
     } finally {
       await this.#vmm.resume(api);
     }
@@ -187,17 +157,8 @@ export class MicrovmDriver implements RuntimeDriver {
   }
 
   async destroy(id: string): Promise<void> {
-    await this.#options.cgroups.destroy(id);
-    await rm(this.#directory(id), { recursive: true, force: true });
-  }
-
-  /** Images and booted templates are a cache on disk; nothing is mounted, nothing runs. */
-  async release(): Promise<void> {}
-
-  async leftovers(): Promise<string[]> {
-    const { cgroups, sandboxesDir } = this.#options;
-    const folders = existsSync(sandboxesDir) ? readdirSync(sandboxesDir) : [];
-    return [...new Set([...cgroups.list(), ...folders])];
+    await this.cgroups.destroy(id);
+    await rm(this.directory(id), { recursive: true, force: true });
   }
 }
 

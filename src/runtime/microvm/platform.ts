@@ -1,10 +1,11 @@
 /** What microVMs are made of on this host, and whether a guest boots with it: found out by booting one. */
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CasemateError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
-import type { CgroupSet } from '../host/cgroup.ts';
+import type { GroupOptions } from '../host/groupDriver.ts';
+import { openCache } from '../host/templateCache.ts';
 import { findKernel, hostProcessor, type Kernel } from '../qemu/binary.ts';
 import { machineUid } from '../qemu/launch.ts';
 import { makeInitrd } from '../qemu/platform.ts';
@@ -13,16 +14,13 @@ import { agentOf, apiOf, launchVmm, layOut, sealRoot } from './launch.ts';
 import { fileIn, type Vmm, type VmmProgram } from './vmm.ts';
 import { untilAgentListens } from './vsock.ts';
 
-export interface MicrovmOptions {
+export interface MicrovmOptions extends GroupOptions {
   /** Folder with `kernel/<version>/boot/vmlinuz-…`, filled by the set-up. */
   readonly libraryDir: string;
   /** The folder that holds the guest agent's program. */
   readonly agentDir: string;
   /** Root-owned folder for what can be made again: images, booted templates. */
   readonly cacheDir: string;
-  /** Root-owned folder with one folder per sandbox. */
-  readonly sandboxesDir: string;
-  readonly cgroups: CgroupSet;
   /** How long a guest may take to come up; more than the default only where KVM itself is emulated. */
   readonly bootMsMax?: number;
 }
@@ -47,7 +45,7 @@ export async function findPlatform(vmm: Vmm, options: MicrovmOptions): Promise<M
       'This machine has no /dev/kvm, and it runs nothing without.',
     );
   const kernel = await findKernel(join(options.libraryDir, 'kernel'));
-  await mkdir(options.cacheDir, { recursive: true, mode: 0o700 });
+  openCache(options.cacheDir);
   const [vmlinux, initrd, processor] = await Promise.all([
     plainKernel(options.cacheDir, kernel),
     makeInitrd(options, kernel, 'vsock'),

@@ -12,7 +12,6 @@ import {
 } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runCommand } from '../../base/child.ts';
 import { CasemateError } from '../../base/errors.ts';
 import type { MicrovmPlatform } from './platform.ts';
 import { fileIn } from './vmm.ts';
@@ -32,8 +31,6 @@ export interface MicrovmShape {
   readonly processors: number;
   readonly diskMib: number;
 }
-
-const copyMsMax = 300_000;
 
 /** @throws CasemateError `snapshot_damaged` */
 export async function readShape(folder: string): Promise<MicrovmShape> {
@@ -71,11 +68,6 @@ export function checkFits(
         `This snapshot was taken with another state of ${what}: ${String(then)}, here it is ${String(now)}.`,
       );
   }
-}
-
-/** Shared blocks where the file system can, holes stay holes. */
-export async function copyDisk(from: string, to: string): Promise<void> {
-  await runCommand(['cp', '--reflink=auto', '--sparse=always', from, to], { timeoutMs: copyMsMax });
 }
 
 /** Names of the saved files, for more names of them in a machine's root. */

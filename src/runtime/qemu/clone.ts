@@ -1,11 +1,12 @@
 /** Starts a machine as a copy-on-write clone of a source: a booted template or a snapshot. */
-import { chmodSync, chownSync, constants, copyFileSync } from 'node:fs';
+import { chmodSync, chownSync, constants, copyFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CreateOptions } from '../driver.ts';
 import { fifosOf } from './channel.ts';
+import { controlFolder } from './control.ts';
+import { controlFile } from './controlWire.ts';
 import { type Launched, launch, machineUid } from './launch.ts';
-import { machineArguments } from './machine.ts';
-import { listenForState, loadAndRun } from './migrate.ts';
+import { ignoringShared, jail, machineArguments } from './machine.ts';
 import type { Platform } from './platform.ts';
 import { fileOf, type MachineRecord, readRecord, share, writeRecord } from './source.ts';
 import { moveTap, prepareNetwork } from './tap.ts';
@@ -21,9 +22,35 @@ export interface CloneOptions {
 }
 
 /** A machine that has everything but its state: it waits, and knows no tenant. */
-export interface Waiting {
+export class Waiting {
   readonly source: string;
   readonly machine: Launched;
+  /** QEMU has opened its FIFOs and its tap, and listens for its state. */
+  readonly #up: Promise<void>;
+  #connected: Promise<void> | undefined;
+
+  constructor(source: string, machine: Launched) {
+    this.source = source;
+    this.machine = machine;
+    this.#up = machine.control.commands(
+      ['migrate-set-capabilities', ignoringShared(true)],
+      ['migrate-incoming', { uri: `unix:${jail.control(controlFile.loading)}` }],
+    );
+    this.#up.catch(() => {}); // told by `connect`
+  }
+
+  /** Joins it to its network, once. */
+  connect(network: Promise<string>): Promise<void> {
+    this.#connected ??= this.#connect(network);
+    this.#connected.catch(() => {}); // told to who wakes it
+    return this.#connected;
+  }
+
+  async #connect(network: Promise<string>): Promise<void> {
+    const namespace = await network;
+    await Promise.all([this.#up, prepareNetwork(namespace)]);
+    await moveTap(this.machine.pid, namespace);
+  }
 }
 
 /** Lays out the disk and starts QEMU, which then waits for `wake`. */
@@ -37,8 +64,7 @@ export async function launchClone(options: CloneOptions): Promise<Waiting> {
   addLayer(directory, layers, uid);
   const record: MachineRecord = { shape, layers: layers + 1, rootImage, rootImageBytes };
   await writeRecord(directory, record);
-  chownSync(directory, uid, uid);
-  const machine = launch({
+  const machine = await launch({
     directory,
     uid,
     cgroupJoinFiles: options.cgroupJoinFiles,
@@ -61,7 +87,7 @@ export async function launchClone(options: CloneOptions): Promise<Waiting> {
       agentPort: true,
     }),
   });
-  return { source, machine };
+  return new Waiting(source, machine);
 }
 
 /** Puts an empty layer of the machine's own on top. */
@@ -74,33 +100,24 @@ export function addLayer(directory: string, index: number, uid: number): void {
 
 /** Gives a waiting machine its state, its network and its stream; it runs when this resolves. */
 export async function wake(
-  { source, machine }: Waiting,
+  waiting: Waiting,
   directory: string,
-  options: Pick<CreateOptions, 'networkNamespace' | 'streamOwner'>,
+  { networkNamespace, streamOwner }: Pick<CreateOptions, 'networkNamespace' | 'streamOwner'>,
 ): Promise<void> {
-  const { networkNamespace, streamOwner } = options;
+  const { source, machine } = waiting;
+  const { control } = machine;
   try {
-    // QEMU answers when all its devices are there: FIFOs and tap opened.
-    const up = machine.qmp.command('query-status');
-    const loaded = listenForState(machine.qmp).then(() => {
-      // Before anything of the guest runs: even a QEMU that was broken into cannot put another file in place of its stream.
-      chownSync(directory, 0, 0);
-      for (const fifo of Object.values(fifosOf(directory))) chownSync(fifo, streamOwner.uid, streamOwner.gid);
-      return loadAndRun(machine.qmp, directory, fileOf.state(source));
-    });
-    const network = Promise.all([up, prepareNetwork(networkNamespace)]).then(() =>
-      moveTap(machine.pid, networkNamespace),
-    );
-    await Promise.all([network, loaded]);
+    await waiting.connect(Promise.resolve(networkNamespace));
+    for (const fifo of Object.values(fifosOf(directory))) chownSync(fifo, streamOwner.uid, streamOwner.gid);
+    const state = join(controlFolder(directory), controlFile.state);
+    share(fileOf.state(source), state);
+    await control.load();
+    rmSync(state);
+    await control.run();
     machine.release();
   } catch (error) {
     await machine.kill();
     machine.release();
     throw new Error(`The virtual machine did not start: ${String(error)}`, { cause: error });
   }
-}
-
-/** QEMU's control socket of a machine that runs already. */
-export function controlSocket(directory: string): string {
-  return join(directory, 'qmp');
 }

@@ -1,16 +1,15 @@
 /** Runs the shared driver suite against real virtual machines. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { slowBootMs, testHost } from '../../../test/drivers/host.ts';
 import { newId } from '../../base/ids.ts';
-import { GuestClient } from '../../guest/client.ts';
-import { openAgentStream } from '../../guest/stream.ts';
+import { attachAgent } from '../../guest/attach.ts';
 import { takeDenials } from '../../network/denials.ts';
 import { type ConformanceSubject, conformance } from '../conformance.ts';
-import { slowBootMs, testHost } from '../../../test/drivers/host.ts';
 import { QemuDriver } from './driver.ts';
 
 const host = testHost('qemu');
@@ -67,20 +66,49 @@ describe('qemu alone', { skip: missing() }, () => {
 
   it('ends one sandbox, and no other, when its kernel panics', () =>
     withMachines(2, async ({ driver, runInside }, [doomed = '', other = '']) => {
+      const off = 'echo 1 > /proc/sys/kernel/sysrq; echo o > /proc/sysrq-trigger; sleep 60';
       const panic = 'echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger';
       await assert.rejects(runInside(driver, doomed, ['/bin/sh', '-c', panic]), { code: 'sandbox_ended' });
       // Its stream ends a moment before its process does.
       const until = Date.now() + 10_000;
       while ((await driver.inspect(doomed)).state !== 'gone' && Date.now() < until) await sleep(20);
-      assert.equal((await driver.inspect(doomed)).state, 'gone');
+      const { state, kernelPanic } = await driver.inspect(doomed);
+      assert.deepEqual([state, kernelPanic], ['gone', true]);
       assert.equal((await runInside(driver, other, ['/bin/true'])).exitCode, 0);
+      await assert.rejects(runInside(driver, other, ['/bin/sh', '-c', off]), { code: 'sandbox_ended' });
+      assert.equal((await driver.inspect(other)).kernelPanic, undefined);
+    }));
+
+  it('leaves no file of a snapshot open to be written to, and lets the machine go over to it', () =>
+    withMachines(1, async ({ driver, runInside }, [id = '']) => {
+      const write = (word: string): Promise<{ exitCode: number }> =>
+        runInside(driver, id, ['/bin/sh', '-c', `echo ${word} >> /var/words; sync`]);
+      for (const [round, word] of ['one', 'two', 'three'].entries()) {
+        assert.equal((await write(word)).exitCode, 0);
+        const target = join(folder, `sealed${round}`);
+        mkdirSync(target);
+        await driver.snapshot(id, target);
+        const sealed = readdirSync(target).map((name) => statSync(join(target, name)).ino);
+        const opened = cgroups.processes(id).flatMap(openFiles);
+        const layers = opened.filter(({ path }) => /layer\d/.test(path));
+        assert.deepEqual(
+          opened.filter(({ inode, writable }) => writable && sealed.includes(inode)),
+          [],
+        );
+        // All layers below, as they are in the snapshot, and one of its own; none that is gone.
+        assert.equal(layers.filter(({ writable }) => writable).length, 1);
+        assert.equal(new Set(layers.map(({ inode }) => inode)).size, round + 3);
+        assert.ok(layers.every(({ path }) => !path.endsWith('(deleted)')));
+      }
+      const { stdout } = await runInside(driver, id, ['/bin/cat', '/var/words']);
+      assert.equal(stdout, 'one\ntwo\nthree\n');
     }));
 
   it('gives a clone its own clock, randomness and name when the caller binds it', () =>
     withMachines(2, async ({ driver, runInside }, ids) => {
       const seen = await Promise.all(
         ids.map(async (id, index) => {
-          const guest = await GuestClient.attach(await openAgentStream(driver.agentStream(id)));
+          const guest = await attachAgent(driver.agentStream(id));
           const threeDaysMs = 3 * 24 * 3_600_000;
           await guest.bind({ clockUnixMs: Date.now() - threeDaysMs });
           await guest.bind({
@@ -155,5 +183,16 @@ describe('qemu alone', { skip: missing() }, () => {
       assert.ok(!users.includes('0'));
     }));
 });
+
+/** What a process has open, with the rights that it has it open with. */
+function openFiles(pid: number): { path: string; inode: number; writable: boolean }[] {
+  return readdirSync(`/proc/${pid}/fd`).flatMap((descriptor) => {
+    const path = readlinkSync(`/proc/${pid}/fd/${descriptor}`);
+    const info = readFileSync(`/proc/${pid}/fdinfo/${descriptor}`, 'utf8');
+    const flags = Number.parseInt(/^flags:\s(\d+)/m.exec(info)?.[1] ?? '0', 8);
+    const stat = statSync(`/proc/${pid}/fd/${descriptor}`, { throwIfNoEntry: false });
+    return stat === undefined ? [] : [{ path, inode: stat.ino, writable: (flags & 3) !== 0 }];
+  });
+}
 
 after(() => host.cleanUp());

@@ -1,12 +1,10 @@
 /** The QEMU driver: every sandbox is a virtual machine, cloned copy-on-write from a template that booted once. */
-import { chownSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CasemateError } from '../../base/errors.ts';
 import type {
   AgentStreamAddress,
   CreateOptions,
-  FreezerAddress,
   Inspection,
   ProbeResult,
   RuntimeCapabilities,
@@ -14,10 +12,10 @@ import type {
   SandboxLimits,
   StageOptions,
 } from '../driver.ts';
-import { attachNothing } from '../host/attach.ts';
-import type { CgroupSet } from '../host/cgroup.ts';
+import { type GroupOptions, MachineDriver } from '../host/groupDriver.ts';
 import { fifosOf, makeFifos } from './channel.ts';
 import { launchClone, type Waiting, wake } from './clone.ts';
+import { controlFolder, MachineControl } from './control.ts';
 import type { RootImage } from './image.ts';
 import { machineUid } from './launch.ts';
 import { findPlatform, type Platform, type PlatformOptions } from './platform.ts';
@@ -25,21 +23,20 @@ import { snapshotMachine } from './snapshot.ts';
 import { checkFits, fileOf, layersMax, readRecord } from './source.ts';
 import { Templates } from './template.ts';
 
-export interface QemuOptions extends PlatformOptions {
-  /** Root-owned folder with one folder per sandbox. */
-  readonly sandboxesDir: string;
-  readonly cgroups: CgroupSet;
-}
+export interface QemuOptions extends PlatformOptions, GroupOptions {}
 
-export class QemuDriver implements RuntimeDriver {
+export class QemuDriver extends MachineDriver implements RuntimeDriver {
   readonly name = 'qemu';
-  readonly attach = attachNothing;
+  /** A waiting QEMU takes about 20 MiB, and most of a start. */
+  readonly stagedAhead = 2;
   readonly #options: QemuOptions;
   readonly #templates: Templates;
   readonly #waiting = new Map<string, Promise<Waiting>>();
+  readonly #controls = new Map<string, Promise<MachineControl>>();
   #platform: Promise<Platform> | undefined;
 
   constructor(options: QemuOptions) {
+    super(options);
     this.#options = options;
     this.#templates = new Templates(options.cacheDir, options.cgroups);
   }
@@ -74,15 +71,12 @@ export class QemuDriver implements RuntimeDriver {
     await Promise.all([this.#choose(), this.#templates.image(templateRoot)]);
   }
 
-  #directory(id: string): string {
-    return join(this.#options.sandboxesDir, id);
-  }
-
   /** With a source, QEMU is started too: it waits for its state, and knows no tenant. */
-  async stage({ id, limits, templateRoot, snapshot }: StageOptions): Promise<void> {
-    const directory = this.#directory(id);
+  async stage({ id, limits, templateRoot, snapshot, network }: StageOptions): Promise<void> {
+    const directory = this.directory(id);
     mkdirSync(directory, { mode: 0o711 });
-    this.#options.cgroups.create(id, limits);
+    chmodSync(directory, 0o711); // whatever this process's umask
+    this.cgroups.create(id, limits);
     await makeFifos(directory, machineUid(id));
     if (templateRoot === undefined) return;
     const { folder, image } =
@@ -91,7 +85,8 @@ export class QemuDriver implements RuntimeDriver {
         : { folder: snapshot, image: await this.#fittingImage(templateRoot, snapshot) };
     const waiting = this.#launch(id, folder, image.file);
     this.#waiting.set(id, waiting);
-    await waiting;
+    const launched = await waiting;
+    if (network !== undefined) void launched.connect(network).catch(() => {}); // `wake` tells
   }
 
   async #booted(templateRoot: string, limits: SandboxLimits) {
@@ -102,10 +97,10 @@ export class QemuDriver implements RuntimeDriver {
     return launchClone({
       id,
       platform: await this.#choose(),
-      directory: this.#directory(id),
+      directory: this.directory(id),
       source,
       rootImage,
-      cgroupJoinFiles: this.#options.cgroups.joinFiles(id),
+      cgroupJoinFiles: this.cgroups.joinFiles(id),
     });
   }
 
@@ -132,67 +127,63 @@ export class QemuDriver implements RuntimeDriver {
 
   async #start(options: CreateOptions, source: string, rootImage: string): Promise<AgentStreamAddress> {
     const { id, streamOwner } = options;
-    const { cgroups } = this.#options;
+    const { cgroups } = this;
     cgroups.setLimits(id, options.limits);
     const staged = await this.#waiting.get(id);
     this.#waiting.delete(id);
     if (staged !== undefined && staged.source !== source) await this.#stageAnew(id, staged);
     const waiting = staged?.source === source ? staged : await this.#launch(id, source, rootImage);
-    await wake(waiting, this.#directory(id), options);
+    this.#controls.set(id, Promise.resolve(waiting.machine.control));
+    await wake(waiting, this.directory(id), options);
     cgroups.grantFreezer(id, streamOwner);
     return this.agentStream(id);
   }
 
   /**
    * What waits was started for another source. It has to be gone before the next one starts in the same folder: it
-   * would put its control socket in the place of the other's.
+   * would come to who speaks to the other one.
    */
   async #stageAnew(id: string, staged: Waiting): Promise<void> {
     await end(staged);
-    await this.#options.cgroups.kill(id);
-    const directory = this.#directory(id);
+    await this.cgroups.kill(id);
+    const directory = this.directory(id);
     for (const name of readdirSync(directory)) rmSync(join(directory, name), { recursive: true });
-    chownSync(directory, 0, 0);
     await makeFifos(directory, machineUid(id));
   }
 
   agentStream(id: string): AgentStreamAddress {
-    return { kind: 'fifo', ...fifosOf(this.#directory(id)) };
+    return { kind: 'fifo', ...fifosOf(this.directory(id)) };
   }
 
-  /** The guest was started with its processors, its memory and its disk. */
-  async setLimits(id: string, limits: SandboxLimits, stagedLimits: SandboxLimits): Promise<void> {
-    for (const field of ['cpus', 'memoryMib', 'diskMib'] as const)
-      if (limits[field] !== stagedLimits[field])
-        throw new CasemateError('unsupported', `A virtual machine’s ${field} is fixed when it is started.`);
-    this.#options.cgroups.setLimits(id, limits);
+  override async inspect(id: string): Promise<Inspection> {
+    const inspection = await super.inspect(id);
+    const panicked = existsSync(controlFolder(this.directory(id))) && (await this.#hasPanicked(id));
+    return panicked ? { ...inspection, kernelPanic: true } : inspection;
   }
 
-  async inspect(id: string): Promise<Inspection> {
-    const usage = this.#options.cgroups.usage(id);
-    const alive = this.#options.cgroups.processes(id).length > 0;
-    return { state: alive ? 'running' : 'gone', ...usage, diskBytes: alive ? this.#diskBytes(id) : 0 };
+  async #hasPanicked(id: string): Promise<boolean> {
+    const control = await this.#control(id);
+    return control.hasPanicked().catch(() => false); // who could know it has ended
+  }
+
+  /** Of a machine that an earlier process started as well: its QEMU comes back within a second. */
+  #control(id: string): Promise<MachineControl> {
+    const known = this.#controls.get(id);
+    if (known !== undefined) return known;
+    const control = new MachineControl(this.directory(id));
+    const watching = control.watch().then(() => control);
+    this.#controls.set(id, watching);
+    watching.catch(() => this.#controls.delete(id));
+    return watching;
   }
 
   /** What it wrote since it was cloned; layers that others share too are not counted. */
-  #diskBytes(id: string): number {
+  protected override diskBytes(id: string): number {
     for (let index = layersMax; index > 0; index -= 1) {
-      const stat = statSync(fileOf.layer(this.#directory(id), index), { throwIfNoEntry: false });
+      const stat = statSync(fileOf.layer(this.directory(id), index), { throwIfNoEntry: false });
       if (stat !== undefined) return stat.blocks * 512;
     }
     return 0;
-  }
-
-  freezer(id: string): FreezerAddress {
-    return this.#options.cgroups.freezer(id);
-  }
-
-  async pause(id: string): Promise<void> {
-    this.#options.cgroups.setFrozen(id, true);
-  }
-
-  async resume(id: string): Promise<void> {
-    this.#options.cgroups.setFrozen(id, false);
   }
 
   async snapshot(id: string, target: string): Promise<void> {
@@ -200,9 +191,10 @@ export class QemuDriver implements RuntimeDriver {
     await snapshotMachine({
       id,
       platform: await this.#choose(),
-      directory: this.#directory(id),
+      directory: this.directory(id),
       target,
-      cgroups: this.#options.cgroups,
+      cgroups: this.cgroups,
+      control: await this.#control(id),
     });
   }
 
@@ -210,23 +202,18 @@ export class QemuDriver implements RuntimeDriver {
     const waiting = await this.#waiting.get(id)?.catch(() => undefined);
     this.#waiting.delete(id);
     if (waiting !== undefined) await end(waiting);
-    await this.#options.cgroups.destroy(id);
-    await rm(this.#directory(id), { recursive: true, force: true });
-  }
-
-  /** Images and booted templates are a cache on disk; nothing is mounted, nothing runs. */
-  async release(): Promise<void> {}
-
-  async leftovers(): Promise<string[]> {
-    const { cgroups, sandboxesDir } = this.#options;
-    const folders = existsSync(sandboxesDir) ? readdirSync(sandboxesDir) : [];
-    return [...new Set([...cgroups.list(), ...folders])];
+    await this.cgroups.destroy(id);
+    const control = await this.#controls.get(id)?.catch(() => undefined);
+    this.#controls.delete(id);
+    await control?.forget();
+    await rm(this.directory(id), { recursive: true, force: true });
   }
 }
 
 async function end({ machine }: Waiting): Promise<void> {
   await machine.kill();
   machine.release();
+  await machine.control.forget();
 }
 
 const capabilities: RuntimeCapabilities = {

@@ -9,7 +9,8 @@ export type AgentLink = 'serial' | 'vsock';
 
 const pci = ['virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci'];
 const links: Readonly<Record<AgentLink, readonly string[]>> = {
-  serial: [...pci, 'virtio_console'],
+  // The module that tells QEMU of a panic comes with it: monitors with vsock have no such device.
+  serial: [...pci, 'virtio_console', 'pvpanic', 'pvpanic-pci'],
   vsock: [...pci, 'virtio_mmio', 'vsock', 'vmw_vsock_virtio_transport_common', 'vmw_vsock_virtio_transport'],
 };
 

@@ -2,12 +2,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
-import type { Readable, Writable } from 'node:stream';
 import { join } from 'node:path';
-import { Qmp } from './qmp.ts';
+import type { Readable } from 'node:stream';
+import { MachineControl } from './control.ts';
 
 export interface LaunchOptions {
-  /** The machine's folder on the host; QEMU sees it as /vm. */
+  /** The machine's folder on the host, root's; QEMU sees it as /vm, and writes to what is its user's in there. */
   readonly directory: string;
   readonly uid: number;
   readonly cgroupJoinFiles: readonly string[];
@@ -23,7 +23,7 @@ export interface LaunchOptions {
 
 export interface Launched {
   readonly pid: number;
-  readonly qmp: Qmp;
+  readonly control: MachineControl;
   /** Lets go of it: it outlives this process. */
   release(): void;
   /** Resolves when it is gone; also one that has not come as far as its control groups, where nobody else finds it. */
@@ -59,13 +59,14 @@ for line in $files; do
   mount --bind -o "\${rest%%:*}" "\${rest#*:}" "./$name"
 done
 mount --move . /
+umask 0 # its sockets: who reaches them is said by their folder
 exec chroot . /usr/bin/sh -c 'cd /; ulimit -c 0; ulimit -f "$1"; shift; exec "$@"' jail "$blocks" \\
   setpriv --reuid "$uid" --regid "$uid" --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs \\
   env -i LD_PRELOAD="$preload" "$@"
 `;
 
 /** Container and system software leaves these numbers alone (above systemd's container range). */
-const uidFirst = 1_879_048_192;
+const uidFirst = 0x7000_0000;
 
 /** A user number of its own for every machine, the same whenever it is asked for. */
 export function machineUid(id: string): number {
@@ -73,12 +74,15 @@ export function machineUid(id: string): number {
 }
 
 /**
- * Resolves at once; what the machine says comes through `qmp`, whose first answer tells that QEMU is up.
- * An early end comes with the last words of its stderr.
+ * Resolves when it was started; its first answer over `control` tells that QEMU is up. An early end comes with the last
+ * words of its stderr.
  */
-export function launch(options: LaunchOptions): Launched {
+export async function launch(options: LaunchOptions): Promise<Launched> {
   const { directory, uid } = options;
   mkdirSync(join(directory, 'jail'), { recursive: true, mode: 0o700 });
+  MachineControl.makeFolder(directory, uid);
+  const control = new MachineControl(directory);
+  await control.watch();
   const files = Object.entries(options.files).map(
     ([name, { source, writable }]) => `${name}:${writable === true ? 'rw' : 'ro'}:${source}`,
   );
@@ -90,19 +94,21 @@ export function launch(options: LaunchOptions): Launched {
       ...[String(options.fileMibMax * 2048), files.join('\n')],
       ...[options.kvm ? 'yes' : 'no', options.preload ?? '', ...options.argv],
     ],
-    { stdio: ['pipe', 'pipe', 'pipe'], detached: true, cwd: '/', env: { PATH: process.env.PATH } },
+    { stdio: ['ignore', 'ignore', 'pipe'], detached: true, cwd: '/', env: { PATH: process.env.PATH } },
   );
-  const { stdin, stdout, stderr } = child;
+  const { stderr } = child;
   const ended = new Promise<void>((resolve) =>
     child.once('exit', () => resolve()).once('error', () => resolve()),
   );
-  const qmp = new Qmp(stdout, stdin);
   stderr.on('error', () => stderr.destroy());
-  tellEnd(child, stderr, qmp);
+  tellEnd(child, stderr, control);
   return {
     pid: child.pid ?? 0,
-    qmp,
-    release: () => letGo(child, qmp, [stdin, stdout, stderr]),
+    control,
+    release: () => {
+      stderr.destroy();
+      child.unref();
+    },
     kill: () => {
       child.kill('SIGKILL');
       return ended;
@@ -110,19 +116,13 @@ export function launch(options: LaunchOptions): Launched {
   };
 }
 
-function tellEnd(child: ChildProcess, stderr: Readable, qmp: Qmp): void {
+function tellEnd(child: ChildProcess, stderr: Readable, control: MachineControl): void {
   let tail = '';
   stderr.setEncoding('utf8').on('data', (text: string) => {
     tail = (tail + text).slice(-800);
   });
-  child.on('error', (error) => qmp.end(error));
+  child.on('error', (error) => control.fail(error));
   child.on('close', (code, signal) =>
-    qmp.end(new Error(`QEMU ended with ${signal ?? `code ${code}`}: ${tail.trim()}`)),
+    control.fail(new Error(`QEMU ended with ${signal ?? `code ${code}`}: ${tail.trim()}`)),
   );
-}
-
-function letGo(child: ChildProcess, qmp: Qmp, streams: readonly (Readable | Writable)[]): void {
-  qmp.end();
-  for (const stream of streams) stream.destroy();
-  child.unref();
 }

@@ -1,11 +1,15 @@
 /** What a machine is made of, and QEMU's arguments for it. Source and clone must agree in every device. */
 import type { Qemu } from './binary.ts';
+import { controlFile } from './controlWire.ts';
 
 export type Accelerator = 'kvm' | 'tcg';
 
+/** 1 had no pvpanic device. */
+export const snapshotFormat = 2;
+
 /** Everything that a snapshot has to find again; part of its `machine.json`. */
 export interface MachineShape {
-  readonly format: 1;
+  readonly format: typeof snapshotFormat;
   readonly qemu: string;
   readonly accelerator: Accelerator;
   readonly processor: string;
@@ -26,8 +30,8 @@ export const jail = {
   root: '/root.img',
   kernel: '/kernel',
   initrd: '/initrd',
-  qmp: '/vm/qmp',
-  state: '/vm/state-socket',
+  /** By its name in the folder where QEMU meets who speaks to it (controlWire.ts). */
+  control: (name: string): string => `/vm/control/${name}`,
   agent: '/vm/agent',
   /** Where the one machine listens and the other, whose folder holds the first one's, finds it. */
   hop: { listener: '/vm/hop/socket', sender: '/vm/hop/hop/socket' },
@@ -52,6 +56,9 @@ export interface MachineOptions {
   /** Whether the agent's port leads to the two FIFOs of the machine's folder. */
   readonly agentPort: boolean;
 }
+
+/** QEMU looks for who speaks to it as often as this where nobody does. */
+const reconnectSeconds = 1;
 
 /** Nothing that Debian's kernel does not need: no display, no USB, no SATA, no legacy ports. */
 const board = 'q35,memory-backend=ram,vmport=off,smm=off,sata=off,smbus=off,graphics=off,usb=off';
@@ -80,13 +87,9 @@ export function machineArguments(options: MachineOptions): string[] {
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
     ...['-kernel', jail.kernel, '-initrd', jail.initrd, '-append', kernelCommandLine(options)],
-    ...['-chardev', 'stdio,id=control,signal=off', '-mon', 'chardev=control,mode=control'],
-    ...[
-      '-chardev',
-      `socket,id=later,path=${jail.qmp},server=on,wait=off`,
-      '-mon',
-      'chardev=later,mode=control',
-    ],
+    ...['-chardev', `socket,id=control,path=${jail.control(controlFile.qmp)},reconnect=${reconnectSeconds}`],
+    ...['-mon', 'chardev=control,mode=control'],
+    ...['-device', 'pvpanic-pci'],
     ...['-chardev', options.agentPort ? `pipe,id=agent,path=${jail.agent}` : 'null,id=agent'],
     ...[
       '-device',
@@ -111,7 +114,7 @@ function kernelCommandLine({ disk }: MachineOptions): string {
 function diskArguments(disk: MachineOptions['disk'], diskMib: number): string[] {
   if (disk === 'none') return [];
   const nodes: object[] = [];
-  let top = 'layer0';
+  let top = nodeOf.writable(0);
   if (isStandIn(disk)) {
     nodes.push(
       { driver: 'null-co', 'node-name': 'root', size: disk.standInRootBytes, 'read-only': true },
@@ -120,8 +123,8 @@ function diskArguments(disk: MachineOptions['disk'], diskMib: number): string[] 
   } else {
     nodes.push({ driver: 'raw', 'node-name': 'root', 'read-only': true, file: fileNode(jail.root, true) });
     for (let index = 0; index < disk.layers; index += 1) {
-      top = `layer${index}`;
       const writable = index === disk.layers - 1 && (index > 0 || disk.writableBase);
+      top = nodeOf[writable ? 'writable' : 'sealed'](index);
       nodes.push(layerNode(index, writable));
     }
   }
@@ -135,11 +138,18 @@ function isStandIn(disk: MachineOptions['disk']): disk is StandIn {
   return typeof disk === 'object' && 'standInRootBytes' in disk;
 }
 
+/** One that is written to and one that never is again are two nodes also where they hold the same. */
+export const nodeOf = {
+  writable: (index: number): string => `layer${index}`,
+  sealed: (index: number): string => `sealed${index}`,
+} as const;
+
 /** The first layer is raw, each later one holds what differs from the one before. */
-function layerNode(index: number, writable: boolean): object {
+export function layerNode(index: number, writable: boolean): object {
   return {
-    ...{ driver: index === 0 ? 'raw' : 'qcow2', 'node-name': `layer${index}`, 'read-only': !writable },
-    ...(index === 0 ? {} : { backing: `layer${index - 1}` }),
+    ...{ driver: index === 0 ? 'raw' : 'qcow2', 'read-only': !writable },
+    'node-name': nodeOf[writable ? 'writable' : 'sealed'](index),
+    ...(index === 0 ? {} : { backing: nodeOf.sealed(index - 1) }),
     ...(writable ? { discard: 'unmap' } : {}),
     file: fileNode(jail.layer(index), !writable),
   };
@@ -150,5 +160,15 @@ export function fileNode(filename: string, readOnly: boolean): object {
   return {
     ...{ driver: 'file', filename, 'read-only': readOnly, locking: 'off' },
     ...(readOnly ? {} : { discard: 'unmap', cache: { 'no-flush': true } }),
+  };
+}
+
+/** With it, memory that lies in a shared file is left where it is, so that the state holds devices only. */
+export function ignoringShared(state: boolean): { capabilities: object[] } {
+  return {
+    capabilities: [
+      { capability: 'x-ignore-shared', state },
+      { capability: 'events', state: true },
+    ],
   };
 }

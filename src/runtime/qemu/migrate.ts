@@ -1,69 +1,91 @@
-/** Moves the state of machines through QEMU's migration: devices to and from a file, memory to another QEMU. */
-import { chownSync, createReadStream, createWriteStream } from 'node:fs';
-import { rm } from 'node:fs/promises';
+/** Moves the state of machines through QEMU's migration. Part of the process without rights (controlProcess.ts). */
+import { constants, createReadStream } from 'node:fs';
+import { open, rm } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { jail } from './machine.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { controlFile, stateBytesMax } from './controlWire.ts';
+import { ignoringShared, jail } from './machine.ts';
 import type { Qmp } from './qmp.ts';
 
-/** The same socket as `jail.state`, from outside. QEMU 7.2 takes no file here without starting a program. */
-function stateSocket(directory: string): string {
-  return join(directory, 'state-socket');
-}
+const migrationMsMax = 120_000;
+const goOnTries = 200;
+const goOnRetryMs = 5;
 
-/** `ignore`: memory that lies in a shared file is left where it is, so that the state holds devices only. */
-export async function setUp(qmp: Qmp, sharedMemory: 'ignore' | 'send'): Promise<void> {
-  const capabilities = [
-    { capability: 'x-ignore-shared', state: sharedMemory === 'ignore' },
-    { capability: 'events', state: true },
-  ];
-  await qmp.command('migrate-set-capabilities', { capabilities });
+/** The guest's first program opened its end of the agent's port: QEMU itself says so, not the guest. */
+export function isPortOpen(event: { name: string; data: Readonly<Record<string, unknown>> }): boolean {
+  return event.name === 'VSERPORT_CHANGE' && event.data.open === true;
 }
 
 /** Resolves when what `begin` started has ended well. */
 export async function untilMigrated(qmp: Qmp, begin: () => Promise<unknown>): Promise<void> {
   const end = qmp.event(
     ({ name, data }) => name === 'MIGRATION' && (data.status === 'completed' || data.status === 'failed'),
-    120_000,
+    migrationMsMax,
   );
   const [{ data }] = await Promise.all([end, begin()]);
   if (data.status !== 'completed') throw new Error('QEMU could not move the machine’s state');
 }
 
-/** Writes the devices of a machine that stands still into a file. The bytes pass through, unread. */
-export async function saveDevices(qmp: Qmp, directory: string, uid: number, file: string): Promise<void> {
-  await setUp(qmp, 'ignore');
-  const path = stateSocket(directory);
+/**
+ * Writes the devices of a machine that stands still into a file. QEMU 7.2 takes no file here without starting a program,
+ * but sockets. It reaches into the folder as well: no name in there is trusted.
+ */
+export async function save(qmp: Qmp, folder: string): Promise<void> {
+  await qmp.command('migrate-set-capabilities', ignoringShared(true));
+  const path = join(folder, controlFile.saving);
   await rm(path, { force: true });
+  const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
+  const file = await open(join(folder, controlFile.state), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
   const server = createServer().listen(path);
   try {
     await new Promise((resolve, reject) => server.once('listening', resolve).once('error', reject));
-    chownSync(path, uid, uid);
     const written = new Promise<Socket>((resolve) => server.once('connection', resolve)).then((socket) =>
-      pipeline(socket, createWriteStream(file, { flags: 'wx', mode: 0o600 })),
+      pipeline(socket, atMost(stateBytesMax), file.createWriteStream()),
     );
     await Promise.all([
-      untilMigrated(qmp, () => qmp.command('migrate', { uri: `unix:${jail.state}` })),
+      untilMigrated(qmp, () => qmp.command('migrate', { uri: `unix:${jail.control(controlFile.saving)}` })),
       written,
     ]);
   } finally {
     server.close();
+    await file.close().catch(() => {}); // its stream has closed it
   }
 }
 
-/** Resolves when the machine listens on its socket for its devices' state. */
-export async function listenForState(qmp: Qmp): Promise<void> {
-  await Promise.all([setUp(qmp, 'ignore'), qmp.command('migrate-incoming', { uri: `unix:${jail.state}` })]);
+function atMost(bytesMax: number): Transform {
+  let bytes = 0;
+  return new Transform({
+    transform(chunk: Buffer, _, done) {
+      bytes += chunk.length;
+      if (bytes > bytesMax) done(new Error('a machine’s state is larger than any'));
+      else done(null, chunk);
+    },
+  });
 }
 
-/** Sends a listening machine its devices' state, and has it go on from there: the source stood still when it was written. */
-export async function loadAndRun(qmp: Qmp, directory: string, file: string): Promise<void> {
+/** Sends a listening machine its devices' state. */
+export async function load(qmp: Qmp, folder: string): Promise<void> {
   await untilMigrated(qmp, async () => {
-    const socket = connect({ path: stateSocket(directory) });
+    const socket = connect({ path: join(folder, controlFile.loading) });
     socket.resume(); // nothing comes back but the end
     // QEMU hangs up as soon as it has read the end; whether that was all is what its event tells.
+    const file = join(folder, controlFile.state);
     await pipeline(createReadStream(file, { highWaterMark: 1024 * 1024 }), socket).catch(() => {});
   });
-  await qmp.command('cont');
+}
+
+/** QEMU says that a migration has completed a moment before it lets the machine run again, and refuses meanwhile. */
+export async function run(qmp: Qmp): Promise<void> {
+  for (let round = 1; ; round += 1) {
+    try {
+      await qmp.command('cont');
+      return;
+    } catch (error) {
+      if (round >= goOnTries || !String(error).includes('not finalized')) throw error;
+      await sleep(goOnRetryMs);
+    }
+  }
 }

@@ -1,8 +1,9 @@
 /** What machines are made of on this host: QEMU, kernel, initial RAM disk, and whether the processor helps. */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename } from 'node:fs/promises';
+import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { newId } from '../../base/ids.ts';
+import { openCache } from '../host/templateCache.ts';
 import { findKernel, findQemu, hostProcessor, type Kernel, type Qemu } from './binary.ts';
 import { type AgentLink, writeInitrd } from './initrd.ts';
 import type { Accelerator } from './machine.ts';
@@ -52,7 +53,7 @@ export async function makeInitrd(
   kernel: Kernel,
   link: AgentLink,
 ): Promise<Components['initrd']> {
-  await mkdir(cacheDir, { recursive: true, mode: 0o700 });
+  openCache(cacheDir);
   const partial = join(cacheDir, `initrd.${newId(8)}.partial`);
   await writeInitrd(partial, kernel, join(agentDir, 'guest-agent'), link);
   const digest = createHash('sha256')

@@ -1,6 +1,6 @@
 /** Finds out by booting a guest whether KVM works here, and whether a guest boots at all. */
 import { chownSync } from 'node:fs';
-import { access, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CasemateError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
@@ -74,9 +74,10 @@ async function bootOnce(
   const shape = { ...{ qemu: qemu.version, accelerator, processor: '', kernel: kernel.version }, initrd: '' };
   await writeFile(ram, '');
   await truncate(ram, guestMemoryMib * 1024 * 1024);
-  for (const path of [directory, ram]) chownSync(path, uid, uid);
+  chownSync(ram, uid, uid);
+  await chmod(directory, 0o711);
   await mkdir(join(directory, 'jail'));
-  const machine = launch({
+  const machine = await launch({
     directory,
     uid,
     cgroupJoinFiles: [],
@@ -97,7 +98,7 @@ async function bootOnce(
     }),
   });
   try {
-    await machine.qmp.event(isPortOpen, bootMsMax);
+    await machine.control.portOpen(bootMsMax);
     return undefined;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
@@ -105,11 +106,7 @@ async function bootOnce(
   } finally {
     await machine.kill();
     machine.release();
+    await machine.control.forget();
     await rm(directory, { recursive: true, force: true });
   }
-}
-
-/** The guest's first program opened its end of the agent's port: QEMU itself says so, not the guest. */
-export function isPortOpen(event: { name: string; data: Readonly<Record<string, unknown>> }): boolean {
-  return event.name === 'VSERPORT_CHANGE' && event.data.open === true;
 }

@@ -1,5 +1,4 @@
 /** Speaks QEMU's control protocol: one JSON object a line. Bounded, because a machine may have broken out into its QEMU. */
-import { connect } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 
 const lineBytesMax = 256 * 1024;
@@ -29,6 +28,10 @@ export class Qmp {
   #ended: Error | undefined;
   readonly #endListeners = new Set<(error: Error) => void>();
 
+  get hasEnded(): boolean {
+    return this.#ended !== undefined;
+  }
+
   constructor(input: Readable, output: Writable) {
     this.#input = input;
     this.#output = output;
@@ -37,18 +40,6 @@ export class Qmp {
     input.on('error', (error) => this.end(error));
     output.on('error', (error) => this.end(error));
     this.command('qmp_capabilities').catch(() => {});
-  }
-
-  /** Opens the socket of a machine that runs already. */
-  static async open(path: string): Promise<Qmp> {
-    const socket = connect({ path });
-    await new Promise<void>((resolve, reject) => {
-      socket.once('connect', () => resolve());
-      socket.once('error', reject);
-    });
-    const qmp = new Qmp(socket, socket);
-    socket.on('close', () => qmp.end(new Error('QEMU ended')));
-    return qmp;
   }
 
   #take(text: string): void {
@@ -82,6 +73,10 @@ export class Qmp {
       this.#answers.push(waiter);
       this.#output.write(`${JSON.stringify({ execute, arguments: parameters })}\n`);
     });
+  }
+
+  onEvent(listener: (event: QmpEvent) => void): void {
+    this.#listeners.add(listener);
   }
 
   /** The next event that `matches`. @throws Error when QEMU ends or time is up */

@@ -1,18 +1,26 @@
 /** Copies a running machine's memory into a new source: a second QEMU takes it over, and never runs. */
-import { chmodSync, chownSync } from 'node:fs';
-import { mkdir, open, rm } from 'node:fs/promises';
+import { chmodSync, chownSync, mkdirSync, renameSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CasemateError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
 import type { CgroupSet } from '../host/cgroup.ts';
-import { addLayer, controlSocket } from './clone.ts';
+import { copySparse, seal } from '../host/sealed.ts';
+import { addLayer } from './clone.ts';
+import type { MachineControl } from './control.ts';
 import { type Launched, launch, machineUid } from './launch.ts';
-import { fileNode, jail, machineArguments } from './machine.ts';
-import { saveDevices, setUp, untilMigrated } from './migrate.ts';
+import { fileNode, ignoringShared, jail, layerNode, machineArguments, nodeOf } from './machine.ts';
 import type { Platform } from './platform.ts';
-import { Qmp } from './qmp.ts';
-import { fileOf, layersMax, type MachineRecord, readRecord, share, writeRecord } from './source.ts';
+import {
+  fileOf,
+  layersMax,
+  type MachineRecord,
+  makeRam,
+  readRecord,
+  share,
+  takeState,
+  writeRecord,
+} from './source.ts';
 
 export interface SnapshotOptions {
   readonly id: string;
@@ -22,6 +30,8 @@ export interface SnapshotOptions {
   /** Empty; filled with a source. */
   readonly target: string;
   readonly cgroups: CgroupSet;
+  /** Of the running machine. */
+  readonly control: MachineControl;
 }
 
 /** No bandwidth that a Unix socket reaches. */
@@ -30,31 +40,36 @@ const ownMib = 128;
 
 /** @returns how long the machine stood still, in milliseconds. */
 export async function snapshotMachine(options: SnapshotOptions): Promise<number> {
-  const { id, directory, target, cgroups } = options;
+  const { directory, target, cgroups, control } = options;
   const record = await readRecord(directory);
   if (record.layers >= layersMax)
     throw new CasemateError('conflict', `This sandbox goes back over ${layersMax} snapshots; no more fit.`);
   const helperId = newId();
   const hop = join(directory, 'hop');
   let helper: Launched | undefined;
-  let source: Qmp | undefined;
   try {
     helper = await launchHelper(options, record, helperId, hop);
-    source = await Qmp.open(controlSocket(directory));
-    const stoodStillMs = await takeOver(options, record, source, helper.qmp);
-    await saveDevices(helper.qmp, hop, machineUid(id), fileOf.state(target));
-    await finish(target, directory, record);
+    const stoodStillMs = await takeOver(options, record, helper.control);
+    await helper.control.commands(['migrate-set-capabilities', ignoringShared(true)]);
+    await helper.control.save();
+    await helper.kill(); // before its files are believed to be whole
+    takeState(hop, fileOf.state(target));
+    await finish(options, record);
+    await leaveSealed(control, record.layers - 1);
     return stoodStillMs;
   } finally {
-    source?.end();
     await helper?.kill();
     helper?.release();
+    await helper?.control.forget();
     await cgroups.destroy(helperId);
     await rm(hop, { recursive: true, force: true });
   }
 }
 
-/** A machine with the same devices, the same user and an empty shared RAM file, that listens for the other's state. */
+/**
+ * A machine with the same devices and an empty shared RAM file, that listens for the other's state. Its user is another:
+ * what a QEMU that was broken into can do to those of its own user is nothing to it.
+ */
 async function launchHelper(
   { id, platform, target, cgroups }: SnapshotOptions,
   record: MachineRecord,
@@ -62,19 +77,25 @@ async function launchHelper(
   hop: string,
 ): Promise<Launched> {
   const { shape } = record;
-  const uid = machineUid(id);
+  const uid = machineUid(helperId);
   cgroups.create(helperId, {
     cpus: shape.processors,
     memoryMib: shape.guestMemoryMib * 2 + ownMib,
     diskMib: shape.diskMib,
     pids: 128,
   });
-  await mkdir(join(hop, 'hop'), { recursive: true, mode: 0o711 });
-  const ram = await open(fileOf.ram(target), 'wx', 0o600);
-  await ram.truncate(shape.guestMemoryMib * 1024 * 1024);
-  await ram.close();
-  for (const path of [hop, join(hop, 'hop'), fileOf.ram(target)]) chownSync(path, uid, uid);
-  const helper = launch({
+  const meeting = join(hop, 'hop');
+  for (const [folder, mode] of [
+    [hop, 0o711],
+    [meeting, 0o770],
+  ] as const) {
+    mkdirSync(folder);
+    chmodSync(folder, mode);
+  }
+  chownSync(meeting, uid, machineUid(id));
+  await makeRam(target, shape.guestMemoryMib);
+  chownSync(fileOf.ram(target), uid, uid);
+  const helper = await launch({
     directory: hop,
     uid,
     cgroupJoinFiles: cgroups.joinFiles(helperId),
@@ -94,67 +115,77 @@ async function launchHelper(
       agentPort: false,
     }),
   });
-  await setUp(helper.qmp, 'send');
-  await helper.qmp.command('migrate-incoming', { uri: `unix:${jail.hop.listener}` });
+  await helper.control.commands(
+    ['migrate-set-capabilities', ignoringShared(false)],
+    ['migrate-incoming', { uri: `unix:${jail.hop.listener}` }],
+  );
   return helper;
 }
 
-/** From here the machine stands still: what it wrote becomes a layer that nobody changes any more, its memory is sent over. */
+/** From here the machine stands still: its memory is sent over, and what it writes from now on goes to another layer. */
 async function takeOver(
-  { id, directory }: SnapshotOptions,
+  { id, directory, control }: SnapshotOptions,
   record: MachineRecord,
-  source: Qmp,
-  helper: Qmp,
+  helper: MachineControl,
 ): Promise<number> {
   const { layers } = record;
   addLayer(directory, layers, machineUid(id));
-  await setUp(source, 'send');
-  await source.command('migrate-set-parameters', { 'max-bandwidth': bytesPerSecondMax });
-  await source.command('blockdev-add', {
-    ...{ driver: 'qcow2', 'node-name': `layer${layers}`, discard: 'unmap', backing: null },
-    file: fileNode(jail.layer(layers), false),
-  });
+  await control.commands(
+    ['migrate-set-capabilities', ignoringShared(false)],
+    ['migrate-set-parameters', { 'max-bandwidth': bytesPerSecondMax }],
+    ['blockdev-add', { ...overlay(layers), file: overlayFile(layers), backing: null }],
+  );
   const from = Date.now();
-  await source.command('stop');
+  await control.commands(['stop']);
   try {
-    await source.command('blockdev-snapshot', { node: `layer${layers - 1}`, overlay: `layer${layers}` });
+    await control.commands([
+      'blockdev-snapshot',
+      { node: nodeOf.writable(layers - 1), overlay: nodeOf.writable(layers) },
+    ]);
     await writeRecord(directory, { ...record, layers: layers + 1 });
-    const arrived = untilMigrated(helper, async () => {});
-    arrived.catch(() => {});
-    await untilMigrated(source, () => source.command('migrate', { uri: `unix:${jail.hop.sender}` }));
-    await arrived;
+    const arrived = helper.migrated();
+    const sent = control.migrated();
+    for (const end of [arrived, sent]) end.catch(() => {}); // told below
+    await control.commands(['migrate', { uri: `unix:${jail.hop.sender}` }]);
+    await Promise.all([arrived, sent]);
   } catch (error) {
-    await source.command('cont').catch(() => {});
+    await control.run().catch(() => {});
     throw error;
   }
-  await goOn(source);
+  await control.run();
   return Date.now() - from;
 }
 
-/** QEMU says that a migration has completed a moment before it lets the machine run again, and refuses meanwhile. */
-async function goOn(source: Qmp): Promise<void> {
-  for (let round = 1; ; round += 1) {
-    try {
-      await source.command('cont');
-      return;
-    } catch (error) {
-      if (round >= 200 || !String(error).includes('not finalized')) throw error;
-      await sleep(5);
-    }
-  }
+function overlay(index: number): object {
+  return { driver: 'qcow2', 'node-name': nodeOf.writable(index), discard: 'unmap' };
 }
 
-async function finish(target: string, directory: string, record: MachineRecord): Promise<void> {
-  for (let index = 0; index < record.layers; index += 1) {
-    const layer = fileOf.layer(directory, index);
-    chownSync(layer, 0, 0);
-    chmodSync(layer, 0o444);
-    share(layer, fileOf.layer(target, index));
-  }
+function overlayFile(index: number): object {
+  return { ...fileNode(jail.layer(index), false), 'node-name': fileNodeOf(index) };
+}
+
+const fileNodeOf = (index: number): string => `file${index}`;
+
+/** The snapshot gets a copy of what the machine wrote, because its QEMU has that open; the machine's folder the same copy. */
+async function finish({ target, directory }: SnapshotOptions, record: MachineRecord): Promise<void> {
+  const last = record.layers - 1;
+  for (let index = 0; index < last; index += 1)
+    share(fileOf.layer(directory, index), fileOf.layer(target, index));
+  await copySparse(fileOf.layer(directory, last), fileOf.layer(target, last));
   share(fileOf.emptyLayer(directory), fileOf.emptyLayer(target));
-  for (const path of [fileOf.ram(target), fileOf.state(target)]) {
-    chownSync(path, 0, 0);
-    chmodSync(path, 0o444);
-  }
+  await seal(fileOf.ram(target), fileOf.state(target), fileOf.layer(target, last));
+  const next = `${fileOf.layer(directory, last)}.next`;
+  share(fileOf.layer(target, last), next);
+  renameSync(next, fileOf.layer(directory, last));
   await writeRecord(target, record);
+}
+
+/** Lets QEMU go over to the sealed copy of a layer, and of the one that it wrote: nobody needs that any more. */
+async function leaveSealed(control: MachineControl, index: number): Promise<void> {
+  const top = { ...overlay(index + 1), file: fileNodeOf(index + 1), backing: nodeOf.sealed(index) };
+  await control.commands(
+    ['blockdev-add', layerNode(index, false)],
+    ['blockdev-reopen', { options: [top] }],
+    ['blockdev-del', { 'node-name': nodeOf.writable(index) }],
+  );
 }

@@ -1,9 +1,20 @@
 /** What a machine is started from: RAM, device state and disk layers in one folder; templates and snapshots look alike. */
-import { constants, copyFileSync, linkSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  fstatSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
+import { open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CasemateError } from '../../base/errors.ts';
-import type { MachineShape } from './machine.ts';
+import { controlFolder } from './control.ts';
+import { controlFile, stateBytesMax } from './controlWire.ts';
+import { type MachineShape, snapshotFormat } from './machine.ts';
 import type { Platform } from './platform.ts';
 
 /** `machine.json` of a source, and of a running machine's folder (without RAM and state). */
@@ -42,7 +53,7 @@ export async function writeRecord(folder: string, record: MachineRecord): Promis
 /** @throws CasemateError `snapshot_mismatch`, naming the first thing that is not what it was. */
 export function checkFits(shape: MachineShape, platform: Platform, imageDigest: string): void {
   const facts: [what: string, then: unknown, now: unknown][] = [
-    ['the form of snapshots', shape.format, 1],
+    ['the form of snapshots', shape.format, snapshotFormat],
     ['QEMU', shape.qemu, platform.qemu.version],
     ['hardware support', shape.accelerator, platform.accelerator],
     ['the processor', shape.processor, platform.processor],
@@ -66,5 +77,27 @@ export function share(from: string, to: string): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
     copyFileSync(from, to, constants.COPYFILE_FICLONE);
+  }
+}
+
+/** An empty file of the guest's memory. */
+export async function makeRam(folder: string, guestMemoryMib: number): Promise<void> {
+  const ram = await open(fileOf.ram(folder), 'wx', 0o600);
+  await ram.truncate(guestMemoryMib * 1024 * 1024);
+  await ram.close();
+}
+
+/** Takes the devices' state from where others can write: as a copy, and only if it is a plain file of a sensible size. */
+export function takeState(directory: string, target: string): void {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+  const path = join(controlFolder(directory), controlFile.state);
+  const file = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  try {
+    const stat = fstatSync(file);
+    if (!stat.isFile() || stat.size > stateBytesMax)
+      throw new CasemateError('internal', 'What should be a machine’s state is something else.');
+    writeFileSync(target, readFileSync(file).subarray(0, stateBytesMax), { mode: 0o444, flag: 'wx' });
+  } finally {
+    closeSync(file);
   }
 }
