@@ -67,6 +67,20 @@ func (l *listing) add(path string, depth int) error {
 	if err != nil {
 		return nil // removed meanwhile, or a path that is too long
 	}
+	if err := l.send(e); err != nil {
+		return err
+	}
+	if e.Type != "directory" || depth <= 1 {
+		return nil
+	}
+	if err := l.walk(path, depth-1); err == errGone {
+		return err
+	}
+	return nil // what cannot be read is listed without its inside
+}
+
+// send puts an entry into the next message.
+func (l *listing) send(e entry) error {
 	wire, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -77,13 +91,7 @@ func (l *listing) add(path string, depth int) error {
 		}
 	}
 	l.batch, l.size = append(l.batch, wire), l.size+len(wire)+1
-	if e.Type != "directory" || depth <= 1 {
-		return nil
-	}
-	if err := l.walk(path, depth-1); err == errGone {
-		return err
-	}
-	return nil // what cannot be read is listed without its inside
+	return nil
 }
 
 func (l *listing) flush() error {

@@ -14,14 +14,14 @@ const (
 	volumeSlots   = 64
 )
 
-type volumeParams struct {
+type volumeMountParams struct {
 	Slot int    `json:"slot"`
 	Path string `json:"path"`
 }
 
 // volumeMount puts a volume that the host has attached where it is wanted.
 func (a *agent) volumeMount(_ *stream, raw json.RawMessage) (interface{}, error) {
-	var params volumeParams
+	var params volumeMountParams
 	if err := decode(raw, &params); err != nil {
 		return nil, err
 	}

@@ -53,6 +53,10 @@ export const limits = {
   sandboxVolumesMax: 8,
   /** A volume that nobody uses stays mounted on the host for so long. */
   volumeIdleMs: 60_000,
+  /** What serves a volume's files without a sandbox goes on for so long after the last call. */
+  volumeFilesIdleMs: 30_000,
+  /** How long a call may take that removes a whole tree from a volume. */
+  volumeCallMsMax: 10 * 60_000,
   /** Children of one fork. */
   forkChildrenMax: 100,
   /** Entries of `metadata`, and of `labels`, of one sandbox. */

@@ -4,6 +4,7 @@ import type { VolumeInfo } from '../../sdk/typescript/src/index.ts';
 import { clientOf } from './connection.ts';
 import { number } from './createFlags.ts';
 import { printOne, printRows } from './print.ts';
+import { listFiles, removeFile, volumeFileCommands } from './volumeFiles.ts';
 
 const bytesPerMib = 1024 * 1024;
 const columns = {
@@ -46,14 +47,22 @@ export function volumeCommand(program: Command): void {
     });
   volume
     .command('ls')
-    .description('list volumes')
-    .action(async () => printRows(program, await clientOf(program).volumes.list(), columns));
+    .description('list volumes, or the files in a folder of one')
+    .argument('[place]', '<volume>:<path>')
+    .option('--depth <levels>', 'how deep to look; 1 by default', number)
+    .action(async (place: string | undefined, flags: { depth?: number }) => {
+      if (place === undefined) return printRows(program, await clientOf(program).volumes.list(), columns);
+      await listFiles(program, place, flags.depth ?? 1);
+    });
   volume
     .command('rm')
-    .description('delete a volume and all that is in it; refused while a sandbox has it')
-    .argument('<volume>', 'id or name')
-    .action(async (name: string) => {
+    .description('delete a volume and all that is in it, unless a sandbox has it; or a file in it')
+    .argument('<volume>', 'id or name; with :<path> only that file')
+    .option('-r, --recursive', 'a folder with what is in it')
+    .action(async (name: string, flags: { recursive?: boolean }) => {
+      if (name.includes(':')) return removeFile(program, name, flags.recursive === true);
       await clientOf(program).volumes.remove(name);
       printOne(program, { volume: name, removed: true }, name);
     });
+  volumeFileCommands(program, volume);
 }

@@ -37,6 +37,7 @@ import { Snapshots } from './snapshots.ts';
 import { Blobs } from './templates/blobs.ts';
 import { Templates } from './templates/templates.ts';
 import { SandboxTokens } from './tokens.ts';
+import { VolumeFiles } from './volumeFiles.ts';
 import { Volumes } from './volumes.ts';
 
 export interface CoreOptions {
@@ -76,6 +77,7 @@ export class Core {
   /** Templates that tenants build. */
   readonly images: Templates;
   readonly volumes: Volumes;
+  readonly volumeFiles: VolumeFiles;
   readonly tokens: SandboxTokens;
   readonly secrets: Secrets;
   readonly policies: Policies;
@@ -100,6 +102,7 @@ export class Core {
       blobs: new Blobs(options.contextsDir),
     });
     this.volumes = new Volumes({ ...options, recorder: this.#recorder });
+    this.volumeFiles = new VolumeFiles({ ...shared, volumes: this.volumes });
     this.sandboxes = new Sandboxes({
       ...shared,
       egress: this.#egress,

@@ -1,7 +1,15 @@
 /** Casemate's half of the guest protocol: what a sandbox can be asked to do. Trusts nothing that comes back. */
-import { Duplex, Readable } from 'node:stream';
+import { Duplex } from 'node:stream';
 import { CasemateError } from '../base/errors.ts';
-import { limits } from '../base/limits.ts';
+import {
+  type Cancelable,
+  cancelOn,
+  contentOf,
+  entriesOf,
+  type FileContent,
+  upload,
+  within,
+} from './calls.ts';
 import { Connection } from './connection.ts';
 import { violation } from './frame.ts';
 import type { GuestStream } from './guestStream.ts';
@@ -28,12 +36,6 @@ import {
   type JsonObject,
   metricsOf,
 } from './validate.ts';
-
-const listedEntriesMax = 10_000;
-
-interface Cancelable {
-  readonly signal?: AbortSignal;
-}
 
 export class GuestClient {
   readonly agentVersion: string;
@@ -125,20 +127,7 @@ export class GuestClient {
   ): Promise<number> {
     const stream = this.#connection.open('exec.stdin', { execId, end: options.end });
     cancelOn(stream, options.signal);
-    return countOf(await this.#upload(stream, source), 'bytes');
-  }
-
-  async #upload(stream: GuestStream, source: AsyncIterable<Uint8Array>): Promise<JsonObject> {
-    try {
-      for await (const piece of source) await stream.write(piece);
-      stream.end();
-    } catch (error) {
-      if (!stream.closed) {
-        stream.cancel(); // the caller's bytes ended in the middle: the guest must not take them for a whole
-        throw error;
-      }
-    }
-    return stream.result();
+    return countOf(await upload(stream, source), 'bytes');
   }
 
   async execSignal(execId: string, signal: number): Promise<void> {
@@ -180,38 +169,17 @@ export class GuestClient {
     options: { depth: number; user?: string },
   ): Promise<{ entries: FileEntry[]; truncated: boolean }> {
     const stream = this.#connection.open('file.list', { path, ...options });
-    const entries: FileEntry[] = [];
-    for (;;) {
-      const message = await within(stream, stream.message());
-      if (message === undefined) return { entries, truncated: false };
-      if (!Array.isArray(message.entries)) throw violation('no list of files');
-      for (const entry of message.entries) {
-        if (entries.length >= listedEntriesMax) {
-          stream.cancel();
-          return { entries, truncated: true };
-        }
-        entries.push(entryOf(entry));
-      }
-    }
+    return entriesOf(stream);
   }
 
   /** Streams a file out. Destroying `body` early tells the guest to stop. */
   async fileRead(
     params: { path: string; offset?: number; length?: number; user?: string },
     options: Cancelable = {},
-  ): Promise<{ size: number; offset: number; length: number; body: Readable }> {
+  ): Promise<FileContent> {
     const stream = this.#connection.open('file.read', params);
     cancelOn(stream, options.signal);
-    const message = await within(stream, stream.message());
-    if (message === undefined) throw violation('no file');
-    const [size, offset, length] = [
-      countOf(message, 'size'),
-      countOf(message, 'offset'),
-      countOf(message, 'length'),
-    ];
-    const body = Readable.from(dataOf(stream), { objectMode: false, highWaterMark: 256 * 1024 });
-    body.once('close', () => stream.cancel()); // a generator that waits for the guest does not notice by itself
-    return { size, offset, length, body };
+    return contentOf(stream);
   }
 
   /** Streams a file in; a source that fails leaves the old file as it was. */
@@ -222,7 +190,7 @@ export class GuestClient {
   ): Promise<{ size: number }> {
     const stream = this.#connection.open('file.write', params);
     cancelOn(stream, options.signal);
-    return { size: countOf(await this.#upload(stream, source), 'size') };
+    return { size: countOf(await upload(stream, source), 'size') };
   }
 
   /** Resolves when the watch stands; the iteration goes on until it is left. */
@@ -255,25 +223,6 @@ export class GuestClient {
   }
 }
 
-/** Bounds how long the guest may take; then the stream is given up. */
-async function within<Value>(stream: GuestStream, answer: Promise<Value>): Promise<Value> {
-  const timer = setTimeout(
-    () => stream.fail(new CasemateError('timeout', 'The sandbox did not answer in time.')),
-    limits.guestCallMsMax,
-  );
-  try {
-    return await answer;
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-function cancelOn(stream: GuestStream, signal: AbortSignal | undefined): void {
-  if (signal === undefined) return;
-  if (signal.aborted) stream.cancel();
-  else signal.addEventListener('abort', () => stream.cancel(), { once: true });
-}
-
 async function readExit(stream: GuestStream): Promise<ExitInfo | undefined> {
   for (;;) {
     let message: JsonObject | undefined;
@@ -294,15 +243,6 @@ async function* outputOf(stream: GuestStream): AsyncGenerator<OutputChunk> {
     for (let chunk = await stream.next(); chunk !== undefined; chunk = await stream.next()) {
       yield { channel: chunk.channel === 1 ? 'stderr' : 'stdout', data: chunk.data };
     }
-  } finally {
-    stream.cancel();
-  }
-}
-
-async function* dataOf(stream: GuestStream): AsyncGenerator<Buffer> {
-  try {
-    for (let chunk = await stream.next(); chunk !== undefined; chunk = await stream.next()) yield chunk.data;
-    await stream.result(); // an error after the last byte is an error of the transfer
   } finally {
     stream.cancel();
   }

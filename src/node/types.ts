@@ -1,6 +1,7 @@
 /** What the node offers to control: claim, adopt and destroy sandboxes on this host. Types only. */
 
 import type { GuestClient } from '../guest/client.ts';
+import type { VolumeClient } from '../guest/volumeClient.ts';
 import type {
   AttachedVolume,
   RootImageSource,
@@ -199,6 +200,11 @@ export interface SandboxNode {
     remove(volumeId: string): Promise<void>;
     /** Those whose files are on this host. */
     list(): Promise<readonly RootVolume[]>;
+    /** Its files without a sandbox, until `done` is called. @throws CasemateError `not_found` */
+    useFiles(
+      volumeId: string,
+      readOnly: boolean,
+    ): Promise<{ readonly files: VolumeClient; readonly done: () => void }>;
   };
   /** Idempotent; resolves when nothing of it is left on the host. */
   destroy(id: string): Promise<void>;

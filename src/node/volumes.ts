@@ -1,12 +1,23 @@
 /** Volumes of this host as the server sees them: admission, and attaching them to sandboxes that run. */
+import { limits } from '../base/limits.ts';
+import { openAgentStream } from '../guest/stream.ts';
+import { VolumeClient } from '../guest/volumeClient.ts';
 import type { AttachedVolume, RootMethods, RootVolume } from '../rootd/protocol.ts';
 import { admitVolume, hostRoom } from './admission.ts';
 import type { RootClient } from './rootClient.ts';
 import type { LiveSandbox, WantedVolume } from './types.ts';
 
+/** What serves one volume's files, and how many calls use it now. */
+interface Served {
+  readonly client: Promise<VolumeClient>;
+  users: number;
+  idle?: NodeJS.Timeout | undefined;
+}
+
 export class HostVolumes {
   readonly #root: RootClient;
   readonly #diskProbeDir: string;
+  readonly #served = new Map<string, Served>();
 
   constructor(root: RootClient, diskProbeDir: string) {
     this.#root = root;
@@ -20,11 +31,57 @@ export class HostVolumes {
   }
 
   async remove(volumeId: string): Promise<void> {
+    await this.#stopServing(volumeId);
     await this.#root.call('removeVolume', { volumeId });
   }
 
   list(): Promise<readonly RootVolume[]> {
     return this.#root.call('volumes', {});
+  }
+
+  async useFiles(
+    volumeId: string,
+    readOnly: boolean,
+  ): Promise<{ readonly files: VolumeClient; readonly done: () => void }> {
+    const served = this.#served.get(volumeId) ?? this.#serve(volumeId, readOnly);
+    clearTimeout(served.idle);
+    served.users += 1;
+    const done = (): void => {
+      served.users -= 1;
+      if (served.users > 0) return;
+      served.idle = setTimeout(() => {
+        if (this.#served.get(volumeId) === served) void this.#stopServing(volumeId).catch(() => {});
+      }, limits.volumeFilesIdleMs).unref();
+    };
+    try {
+      return { files: await served.client, done };
+    } catch (error) {
+      done();
+      throw error;
+    }
+  }
+
+  #serve(volumeId: string, readOnly: boolean): Served {
+    const open = async (): Promise<VolumeClient> => {
+      const { stream } = await this.#root.call('openVolumeFiles', { volumeId, readOnly });
+      return VolumeClient.attach(await openAgentStream(stream));
+    };
+    const served: Served = { client: open(), users: 0 };
+    this.#served.set(volumeId, served);
+    const forget = (): void => {
+      if (this.#served.get(volumeId) === served) this.#served.delete(volumeId);
+    };
+    served.client.then((client) => client.closed.then(forget), forget);
+    return served;
+  }
+
+  async #stopServing(volumeId: string): Promise<void> {
+    const served = this.#served.get(volumeId);
+    if (served === undefined) return;
+    this.#served.delete(volumeId);
+    clearTimeout(served.idle);
+    (await served.client.catch(() => undefined))?.close();
+    await this.#root.call('closeVolumeFiles', { volumeId });
   }
 
   /** The host makes them appear, the agent puts them where they are wanted. */

@@ -117,6 +117,12 @@ export interface RootMethods {
   };
   removeVolume: { params: { volumeId: string }; result: Record<string, never> };
   volumes: { params: Record<string, never>; result: RootVolume[] };
+  /** Starts what serves a volume's files without a sandbox, unless it runs; nobody else's bytes reach it. */
+  openVolumeFiles: {
+    params: { volumeId: string; readOnly: boolean };
+    result: { stream: AgentStreamAddress };
+  };
+  closeVolumeFiles: { params: { volumeId: string }; result: Record<string, never> };
   snapshots: { params: Record<string, never>; result: string[] };
   removeSnapshot: { params: { snapshotId: string }; result: Record<string, never> };
   setLimits: { params: { id: string; limits: SandboxLimits }; result: Record<string, never> };

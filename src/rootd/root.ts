@@ -35,6 +35,7 @@ import type { RootInstance, RootMethods } from './protocol.ts';
 import { type RootHandlers, serveRoot } from './rpc.ts';
 import { Snapshots } from './snapshots.ts';
 import { Volumes } from './volumes.ts';
+import { VolumeServers } from './volumeServers.ts';
 
 export interface RootOptions {
   readonly dataDir: string;
@@ -55,6 +56,7 @@ export class Root {
   readonly #cgroups: CgroupSet;
   readonly #snapshots: Snapshots;
   readonly #volumes: Volumes;
+  readonly #volumeServers: VolumeServers;
   readonly #layers: Layers;
   readonly #builds: Builds;
   #stopWatching: (() => Promise<void>) | undefined;
@@ -92,7 +94,19 @@ export class Root {
     const journal = new Journal(paths.journal);
     const isUsed = (volumeId: string): boolean =>
       journal.entries().some(({ volumes = [] }) => volumes.some((volume) => volume.volumeId === volumeId));
-    this.#volumes = new Volumes(paths.volumes, isUsed, log);
+    this.#volumes = new Volumes(
+      paths.volumes,
+      (volumeId) => isUsed(volumeId) || this.#volumeServers.isServing(volumeId),
+      log,
+    );
+    this.#volumeServers = new VolumeServers({
+      agentDir: paths.agentDir,
+      sandboxesDir: paths.sandboxes,
+      cgroups: this.#cgroups,
+      streamOwner: serverUser,
+      mounted: (volumeId) => this.#volumes.mounted(volumeId),
+      log,
+    });
     this.#instances = new Instances({
       drivers: this.#drivers,
       networks: this.#networks,
@@ -159,6 +173,7 @@ export class Root {
 
   /** Serves one server until its socket ends. */
   serve(socket: Duplex, onEnd: () => void): void {
+    void this.#volumeServers.closeAll(); // an earlier server's
     const send = serveRoot(socket, this.#handlers(), () => {
       void this.#stopWatching?.();
       onEnd();
@@ -217,7 +232,16 @@ export class Root {
         await this.#volumes.create(volumeId, { mib, inodes }, from);
         return {};
       },
+      openVolumeFiles: async ({ volumeId, readOnly }) => ({
+        stream: await this.#volumeServers.open(volumeId, readOnly),
+      }),
+      closeVolumeFiles: async ({ volumeId }) => {
+        await this.#volumeServers.close(volumeId);
+        this.#volumes.unmountIdleLater();
+        return {};
+      },
       removeVolume: async ({ volumeId }) => {
+        await this.#volumeServers.close(volumeId);
         await this.#volumes.remove(volumeId);
         return {};
       },
@@ -265,6 +289,7 @@ export class Root {
   /** Gives back what no sandbox needs; sandboxes go on. With none left, nothing of Casemate is left on the host. */
   async stop(): Promise<void> {
     await this.#stopWatching?.();
+    await this.#volumeServers.closeAll();
     await this.#instances.stop();
     if (this.#instances.running().length > 0) return;
     await this.#volumes.unmountIdle();

@@ -118,8 +118,14 @@ async function dispatch(
       );
     case 'createVolume':
       return handlers.createVolume(volume.createVolumeParams(params), progress);
+    case 'openVolumeFiles':
+      return handlers.openVolumeFiles(
+        { volumeId: sandboxId(params, 'volumeId'), readOnly: params.readOnly !== false },
+        progress,
+      );
+    case 'closeVolumeFiles':
     case 'removeVolume':
-      return handlers.removeVolume({ volumeId: sandboxId(params, 'volumeId') }, progress);
+      return handlers[request.method]({ volumeId: sandboxId(params, 'volumeId') }, progress);
     case 'removeSnapshot':
       return handlers.removeSnapshot({ snapshotId: sandboxId(params, 'snapshotId') }, progress);
     case 'inspect':

@@ -1,11 +1,15 @@
 /** Volumes on a real server: late-bound to warm sandboxes, kept over ends, bounded, and closed to hostile content. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type CreateOptions, Sandbox, type VolumeMount } from '../../sdk/typescript/src/index.ts';
+import { Casemate, type CreateOptions, Sandbox, type VolumeMount } from '../../sdk/typescript/src/index.ts';
 import { tracesOf } from './host.ts';
-import { missingForServer, startServer, type TestServer } from './server.ts';
+import { cliPath, missingForServer, startServer, type TestServer } from './server.ts';
 
 describe('volumes', { skip: missingForServer() ?? false }, () => {
   let server: TestServer;
@@ -167,6 +171,64 @@ describe('volumes', { skip: missingForServer() ?? false }, () => {
     await using later = await create([], { snapshot: 'with-volume' });
     assert.equal(await run(later, 'cat /data/child'), 'child');
     assert.deepEqual((await later.info()).volumes, (await sbx.info()).volumes);
+  });
+
+  it('gives its files without a sandbox, and sandboxes see at once what was written so', async () => {
+    const volume = await server.client.volumes.create({ name: 'open', quotaMib: 32 });
+    await volume.files.write('in/table.csv', 'a,b\n', { parents: true });
+    await using sbx = await create([{ volume: 'open', path: '/data' }]);
+    assert.equal(await run(sbx, 'cat /data/in/table.csv && stat -c %U /data/in'), 'a,b\nuser');
+    await run(sbx, 'echo 1,2 >> /data/in/table.csv && ln -s /etc/passwd /data/link');
+    assert.equal(await volume.files.read('in/table.csv'), 'a,b\n1,2\n');
+    assert.equal(await volume.files.read('in/table.csv', { range: { first: 4, last: 6 } }), '1,2');
+    await assert.rejects(volume.files.read('link'), { code: 'file_invalid' });
+    assert.equal((await volume.files.stat('link')).target, '/etc/passwd');
+    const { key } = await server.client.keys.create({
+      name: 'elsewhere',
+      scope: 'tenant',
+      tenantId: 'elsewhere',
+    });
+    const foreign = new Casemate({ url: server.url, apiKey: key });
+    await assert.rejects(foreign.volumes.get(volume.id), { code: 'not_found' });
+    const answer = await fetch(`${server.url}/v1/volumes/${volume.id}/files?path=in/table.csv`, {
+      headers: { authorization: `Bearer ${key}` },
+    });
+    assert.equal(answer.status, 404);
+    const own = await server.client.keys.create({ name: 'one sandbox', scope: `sandbox:${sbx.id}` });
+    const denied = await fetch(`${server.url}/v1/volumes/${volume.id}/files?path=in/table.csv`, {
+      headers: { authorization: `Bearer ${own.key}` },
+    });
+    assert.equal(denied.status, 403);
+    // What serves the files goes with the volume.
+    await sbx.kill();
+    await volume.remove();
+    assert.equal(
+      execFileSync('ls', [`${server.dataDir}/sandboxes`])
+        .toString()
+        .includes('files-'),
+      false,
+    );
+  });
+
+  it('is copied from and to by the CLI', async () => {
+    await server.client.volumes.create({ name: 'cli', quotaMib: 32 });
+    const cli = (...args: string[]): string =>
+      execFileSync(cliPath, ['volume', ...args], { env: server.env, encoding: 'utf8' });
+    const local = mkdtempSync(join(tmpdir(), 'casemate-cli-'));
+    mkdirSync(join(local, 'tree/deep'), { recursive: true });
+    writeFileSync(join(local, 'tree/deep/file'), 'words');
+    cli('cp', join(local, 'tree'), 'cli:here');
+    assert.match(cli('ls', 'cli:here', '--depth', '3'), /f0644 +1000:1000 +5 .* \/here\/deep\/file$/m);
+    cli('mkdir', 'cli:a/b');
+    cli('mv', 'cli:here/deep', 'a/b/moved');
+    cli('cp', 'cli:a/b', join(local, 'back'));
+    assert.equal(readFileSync(join(local, 'back/moved/file'), 'utf8'), 'words');
+    cli('archive', 'cli:a', join(local, 'a.tar'));
+    assert.match(cli('extract', join(local, 'a.tar'), 'cli:/'), /^3 entries, 5 bytes/);
+    assert.match(cli('ls', 'cli:b/moved'), /\/b\/moved\/file/);
+    cli('rm', '-r', 'cli:a');
+    assert.equal(cli('ls', 'cli:').includes('/a\n'), false);
+    rmSync(local, { recursive: true });
   });
 
   it('survives a crash of everything, and leaves no mount when the server ends', async () => {

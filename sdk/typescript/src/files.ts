@@ -24,6 +24,24 @@ export interface ReadOptions extends AsUser {
   readonly signal?: AbortSignal;
 }
 
+export type ContentFormat = 'text' | 'bytes' | 'stream';
+
+/** @internal What an answer holds, as its caller wants it. */
+export function contentAs(response: Response, format: 'stream'): ReadableStream<Uint8Array>;
+export function contentAs(
+  response: Response,
+  format: ContentFormat | undefined,
+): ReadableStream<Uint8Array> | Promise<string | Uint8Array>;
+export function contentAs(
+  response: Response,
+  format: ContentFormat | undefined,
+): ReadableStream<Uint8Array> | Promise<string | Uint8Array> {
+  if (format === 'bytes') return response.arrayBuffer().then((whole) => new Uint8Array(whole));
+  if (format === 'stream')
+    return response.body ?? new ReadableStream({ start: (controller) => controller.close() });
+  return response.text();
+}
+
 export class Files {
   readonly #transport: Transport;
   readonly #path: string;
@@ -59,10 +77,7 @@ export class Files {
       headers,
       signal,
     });
-    if (format === 'bytes') return new Uint8Array(await response.arrayBuffer());
-    if (format === 'stream')
-      return response.body ?? new ReadableStream({ start: (controller) => controller.close() });
-    return response.text();
+    return contentAs(response, format);
   }
 
   async stat(path: string, options: AsUser = {}): Promise<FileEntry> {

@@ -34,4 +34,5 @@ export { type CopyOptions, template, TemplateBuilder, type TemplateStart } from 
 export type { ConnectionOptions } from './transport.ts';
 export type * from './types.ts';
 export type { Bytes } from './upload.ts';
+export { VolumeFiles, type VolumeOwner, type VolumeWriteOptions } from './volumeFiles.ts';
 export { type CreateVolumeOptions, Volume, Volumes } from './volumes.ts';

@@ -1,6 +1,7 @@
 /** Volumes: files that outlive sandboxes and that several of them can have at once. */
 import type { Transport } from './transport.ts';
 import type { VolumeInfo } from './types.ts';
+import { VolumeFiles } from './volumeFiles.ts';
 
 export interface CreateVolumeOptions {
   readonly name: string;
@@ -56,6 +57,8 @@ export class Volumes {
 export class Volume {
   readonly id: string;
   readonly name: string;
+  /** What is in it, without a sandbox. */
+  readonly files: VolumeFiles;
   readonly #transport: Transport;
 
   /** @internal */
@@ -63,6 +66,7 @@ export class Volume {
     this.#transport = transport;
     this.id = id;
     this.name = name;
+    this.files = new VolumeFiles(transport, pathOf(id));
   }
 
   info(): Promise<VolumeInfo> {

@@ -3,6 +3,7 @@ import type { Static } from '@sinclair/typebox';
 import { Readable } from 'node:stream';
 import * as api from '../../../schema/api.ts';
 import { CasemateError } from '../../base/errors.ts';
+import type { FileContent } from '../../guest/calls.ts';
 import type { FileEvent } from '../../guest/types.ts';
 import type { Call, Route } from './route.ts';
 import { idOf } from './sandboxRoutes.ts';
@@ -12,7 +13,7 @@ const sandboxParams = { sandboxId: api.SandboxId };
 const filesPath = '/v1/sandboxes/{sandboxId}/files';
 
 /** `bytes=a-b`, `bytes=a-`; other forms (suffixes, several ranges) are refused. */
-function rangeOf(header: string | undefined): { offset: number; length?: number } | undefined {
+export function rangeOf(header: string | undefined): { offset: number; length?: number } | undefined {
   if (header === undefined) return undefined;
   const match = /^bytes=(\d{1,15})-(\d{1,15})?$/.exec(header);
   const [offset, last] = [Number(match?.[1]), match?.[2]];
@@ -29,16 +30,20 @@ async function readFile(call: Call): Promise<unknown> {
   const query = call.query as Static<typeof api.FileQuery>;
   const range = rangeOf(call.request.headers.range);
   const record = { action: 'file.read', detail: { path: query.path } } as const;
-  const { size, offset, length, body } = await call.core.withGuestStream(
-    call.principal,
-    idOf(call),
-    record,
-    async (guest) => {
-      const file = await guest.fileRead({ ...query, ...range }, { signal: call.signal });
-      const ended = new Promise((resolve) => file.body.once('close', resolve));
-      return { result: file, ended };
-    },
-  );
+  const content = await call.core.withGuestStream(call.principal, idOf(call), record, async (guest) => {
+    const file = await guest.fileRead({ ...query, ...range }, { signal: call.signal });
+    const ended = new Promise((resolve) => file.body.once('close', resolve));
+    return { result: file, ended };
+  });
+  return sendContent(call, range, content);
+}
+
+/** Answers with a file, or with the range of it that was asked for. */
+export function sendContent(
+  call: Call,
+  range: { readonly offset: number } | undefined,
+  { size, offset, length, body }: FileContent,
+): Readable {
   call.reply.type('application/octet-stream').header('accept-ranges', 'bytes');
   if (range !== undefined) {
     if (range.offset >= size && size > 0) {

@@ -25,12 +25,14 @@ import { snapshotRoutes } from './snapshotRoutes.ts';
 import { templateRoutes } from './templateRoutes.ts';
 import { secretRoutes } from './secretRoutes.ts';
 import { serveTunnels } from './tunnel.ts';
+import { volumeFileRoutes } from './volumeFileRoutes.ts';
 import { volumeRoutes } from './volumeRoutes.ts';
 
 export const routes: readonly Route[] = [
   ...sandboxRoutes,
   ...snapshotRoutes,
   ...volumeRoutes,
+  ...volumeFileRoutes,
   ...fileRoutes,
   ...hostRoutes,
   ...templateRoutes,
