@@ -1,9 +1,9 @@
 /** Connects to the outside: names by the host's own resolver, and every address checked again before it is used. */
 import { lookup } from 'node:dns/promises';
 import { connect, type Socket } from 'node:net';
-import { networkInterfaces } from 'node:os';
-import { type Address, parseAddress, reachOf } from '../policy/address.ts';
+import { parseAddress } from '../policy/address.ts';
 import { allowsPrivate, type DenialCode, deniesAddress, type Target } from '../policy/match.ts';
+import { reachFromHere } from '../policy/reach.ts';
 import { egressLimits } from './limits.ts';
 import type { SandboxEgress } from './sandbox.ts';
 
@@ -65,18 +65,11 @@ function refusalOf(sandbox: SandboxEgress, target: Target, text: string): Upstre
   const deny = deniesAddress(sandbox.policy, target.port, address);
   if (deny !== undefined)
     return new UpstreamRefusal('denied_by_rule', `${name} leads to a denied network.`, deny.text);
-  const reach = reachOf(address);
-  if (reach === 'public' && !isOwnAddress(address)) return undefined;
+  const reach = reachFromHere(address);
+  if (reach === 'public') return undefined;
   if (reach !== 'never' && allowsPrivate(sandbox.policy, target, address)) return undefined;
   const hint = `${name} leads to a private address; only an administrator's rule with allowPrivate opens those.`;
   return new UpstreamRefusal('address_private', hint);
-}
-
-/** The host itself, by whichever of its addresses, is as closed as a private network. */
-function isOwnAddress(address: Address): boolean {
-  return Object.values(networkInterfaces()).some((entries) =>
-    entries?.some((entry) => parseAddress(entry.address)?.value === address.value),
-  );
 }
 
 async function addressesOf(sandbox: SandboxEgress, host: string): Promise<readonly string[]> {

@@ -226,17 +226,19 @@ function requestUnknown(allow: readonly Rule[], request: RequestLine, path: stri
   );
 }
 
-/** Whether an administrator lets connections to `target` end at `address` though it is private. */
+/**
+ * Whether an administrator, or the server's own set-up by way of a preset, lets connections to `target` end at `address`
+ * though it is private.
+ */
 export function allowsPrivate(policy: Policy, target: Target, address: Address): boolean {
-  return policy.levels.some(
-    (level) =>
-      level.administrator &&
-      level.allow.some(
-        (rule) =>
-          rule.allowPrivate &&
-          rule.ports.includes(target.port) &&
-          (placeMatches(rule, target) || (rule.cidr !== undefined && inCidr(rule.cidr, address))),
-      ),
+  return policy.levels.some((level) =>
+    level.allow.some(
+      (rule) =>
+        rule.allowPrivate &&
+        (level.administrator || rule.fromPreset) &&
+        rule.ports.includes(target.port) &&
+        (placeMatches(rule, target) || (rule.cidr !== undefined && inCidr(rule.cidr, address))),
+    ),
   );
 }
 

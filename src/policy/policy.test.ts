@@ -17,7 +17,13 @@ import {
 import { isPlainPath, type Level, narrow, type Presets, parseLevel } from './policy.ts';
 import { hostsIn } from './presets.ts';
 
-const presets: Presets = { pip: [{ host: 'index.test', port: 8443 }], npm: [], apt: [], cargo: [], go: [] };
+const presets: Presets = {
+  pip: [{ host: 'index.test', port: 8443, isPrivate: false }],
+  npm: [],
+  apt: [{ host: 'mirror.test', port: 3142, isPrivate: true }],
+  cargo: [],
+  go: [],
+};
 
 function level(written: unknown, administrator = false): Level {
   return parseLevel(written, { name: 'sandbox', administrator, presets });
@@ -67,6 +73,23 @@ it('opens mail ports and private addresses for an administrator alone', () => {
   assert.equal(code(judgeConnection(opened, target, 'tcp')), 'allowed');
   assert.ok(allowsPrivate(opened, target, address));
   assert.ok(!allowsPrivate(opened, { host: 'mail.test', port: 443 }, address));
+});
+
+it('opens the private address of the operator’s own mirror by its preset alone, on its port alone', () => {
+  const address = parseAddress('10.0.0.1');
+  assert.ok(address !== undefined);
+  const opens = (written: EgressPolicy, host: string, port: number): boolean =>
+    allowsPrivate(policy(written), { host, port }, address);
+  const byPreset: EgressPolicy = { allow: [{ preset: 'apt' }, { preset: 'pip' }] };
+  assert.ok(opens(byPreset, 'mirror.test', 3142));
+  assert.ok(!opens(byPreset, 'mirror.test', 443));
+  assert.ok(!opens(byPreset, 'index.test', 8443)); // public when the server started
+  assert.ok(!opens({ allow: [{ host: 'mirror.test', ports: [3142] }] }, 'mirror.test', 3142));
+  const both: EgressPolicy = {
+    allow: [{ preset: 'apt' }, { host: 'db.corp.test' }, { host: '*.corp.test' }],
+  };
+  assert.ok(!opens(both, 'db.corp.test', 443));
+  assert.ok(!opens(both, 'db.corp.test', 3142));
 });
 
 it('lets deny beat allow, and a level below only narrow', () => {

@@ -35,6 +35,8 @@ export interface Rule {
   readonly inspect: boolean;
   readonly headers: readonly HeaderRule[];
   readonly allowPrivate: boolean;
+  /** Nobody but the operator chose its host and port, by the server's own package clients. */
+  readonly fromPreset: boolean;
 }
 
 export interface Level {
@@ -62,6 +64,8 @@ export type Presets = Readonly<Record<PresetName, readonly PresetHost[]>>;
 export interface PresetHost {
   readonly host: string;
   readonly port: number;
+  /** Whether the name led to private addresses alone when the server started: then it is the operator's own mirror. */
+  readonly isPrivate: boolean;
 }
 
 export interface ParseOptions {
@@ -140,6 +144,7 @@ function hostRule(rule: AllowHost): Rule {
     inspect: rule.inspect ?? false,
     headers: rule.headers ?? [],
     allowPrivate: rule.allowPrivate ?? false,
+    fromPreset: false,
   };
   if (rule.protocol === 'tcp' && needsRequests(made)) {
     throw new CasemateError(
@@ -159,11 +164,15 @@ function cidrRule(rule: AllowCidr): Rule {
     inspect: false,
     headers: [],
     allowPrivate: rule.allowPrivate ?? false,
+    fromPreset: false,
   };
 }
 
 function denyRule(rule: DenyHost | DenyCidr): Rule {
-  const rest = { ports: rule.ports ?? [], inspect: false, headers: [], allowPrivate: false };
+  const rest = {
+    ...{ ports: rule.ports ?? [], inspect: false, headers: [] },
+    ...{ allowPrivate: false, fromPreset: false },
+  };
   if ('cidr' in rule) {
     return { ...rest, text: ruleText('deny', rule.cidr, rest.ports, {}), cidr: parseCidr(rule.cidr) };
   }
@@ -207,8 +216,9 @@ function presetRules(name: PresetName, presets: Presets): Rule[] {
       hint: `The server's own ${name} is not installed or not set up; write host rules instead.`,
     });
   }
-  return hosts.map(({ host, port }) => ({
-    ...hostRule({ host, ports: [port] }),
+  return hosts.map(({ host, port, isPrivate }) => ({
+    ...hostRule({ host, ports: [port], allowPrivate: isPrivate }),
+    fromPreset: true,
     text: `allow preset ${name} (${host}:${port})`,
   }));
 }

@@ -1,28 +1,56 @@
 /** Presets: which hosts the server's own package clients are set up to use. No host name is written in here. */
+import { lookup } from 'node:dns/promises';
 import { readdir, readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { runCommand } from '../base/child.ts';
+import { parseAddress } from './address.ts';
 import { canonicalHost } from './host.ts';
 import type { PresetHost, Presets } from './policy.ts';
+import { reachFromHere } from './reach.ts';
 
 const askMsMax = 10_000;
+const lookupMsMax = 5000;
+
+/** What stands in a client's configuration; where its name leads is another question. */
+type WrittenHost = Pick<PresetHost, 'host' | 'port'>;
 
 /** Asks every client once; one that is missing or silent has no hosts, and its preset is refused when used. */
 export async function readPresets(): Promise<Presets> {
-  const [pip, npm, apt, cargo, go] = await Promise.all([
+  const texts = [
     pipText(),
     ask(['npm', 'config', 'get', 'registry']),
     aptText(),
     cargoText(),
     ask(['go', 'env', 'GOPROXY']),
-  ]);
-  return { pip: hostsIn(pip), npm: hostsIn(npm), apt: hostsIn(apt), cargo: hostsIn(cargo), go: hostsIn(go) };
+  ];
+  const [pip = [], npm = [], apt = [], cargo = [], go = []] = await Promise.all(
+    texts.map(async (text) => Promise.all(hostsIn(await text).map(withReach))),
+  );
+  return { pip, npm, apt, cargo, go };
+}
+
+/**
+ * A name of the operator's own network is known by where it leads today: to private addresses and nowhere else. One that
+ * is public today, or does not answer, may not lead to a private address tomorrow.
+ */
+export async function withReach({ host, port }: WrittenHost): Promise<PresetHost> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error('timeout')), lookupMsMax);
+  const found = await Promise.race([lookup(`${host}.`, { all: true }), late.promise]).catch(() => []);
+  clearTimeout(timer);
+  const isPrivate =
+    found.length > 0 &&
+    found.every(({ address }) => {
+      const parsed = parseAddress(address);
+      return parsed !== undefined && reachFromHere(parsed) === 'private';
+    });
+  return { host, port, isPrivate };
 }
 
 /** Hosts of all http(s) URLs in `text`, once each. `direct` and `off` of GOPROXY, comments and options are no URLs. */
-export function hostsIn(text: string): PresetHost[] {
-  const found = new Map<string, PresetHost>();
+export function hostsIn(text: string): WrittenHost[] {
+  const found = new Map<string, WrittenHost>();
   for (const line of text.split('\n')) {
     if (/^\s*[#;]/.test(line)) continue;
     for (const match of line.matchAll(/(?:sparse\+)?(https?:\/\/[^\s'"|,\]]+)/g)) {

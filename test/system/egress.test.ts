@@ -1,7 +1,8 @@
 /** Egress on real parts: the proxy, the gate's rules, real clients, and each network attack of the threat table. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { missingForRange, type Player, Range } from './egress/range.ts';
+import type { Presets } from '../../src/policy/policy.ts';
+import { missingForRange, noPresets, type Player, Range } from './egress/range.ts';
 
 const skip = missingForRange() ?? false;
 
@@ -136,6 +137,25 @@ for kind in (28, 65, 64, 16):
     assert.match((await curl('http://private.test/')).stdout, /^served private.test/);
     assert.equal((await rawEcho('10.77.0.1', 5432)).stdout, 'ping\n');
     await assert.rejects(player.set([policy]), { code: 'forbidden' });
+  });
+
+  it('a preset opens the operator’s own mirror on a private address; a rule that names it does not', async () => {
+    const mirror = (host: string): Presets => ({ ...noPresets, apt: [{ host, port: 80, isPrivate: true }] });
+    const presets = mirror('private.test');
+    await player.set([{ allow: [{ preset: 'apt' }] }], { presets });
+    assert.match((await curl('http://private.test/')).stdout, /^served private.test/);
+    const refused = async (url: string): Promise<void> => {
+      const answer = await curl(url);
+      assert.equal(JSON.parse(answer.stdout).code, 'address_private', answer.stdout + answer.stderr);
+    };
+    await player.set([{ allow: [{ host: 'private.test' }] }], { presets });
+    await refused('http://private.test/');
+    await player.set([{ allow: [{ preset: 'apt' }, { host: 'proxy-host.test' }] }], { presets });
+    await refused('http://proxy-host.test/');
+    for (const never of ['metadata.test', 'loopback.test', 'metadata6.test']) {
+      await player.set([{ allow: [{ preset: 'apt' }] }], { presets: mirror(never) });
+      await refused(`http://${never}/`);
+    }
   });
   const rawEcho = (host: string, port: number): ReturnType<Player['run']> =>
     player.python(`

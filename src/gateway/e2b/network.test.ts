@@ -8,7 +8,13 @@ import { narrow, parseLevel, type Policy, type Presets } from '../../policy/poli
 import { parseRange } from '../../policy/ranges.ts';
 import { type InternetCeiling, networkView, policyOf, type WrittenNetwork } from './network.ts';
 
-const presets: Presets = { pip: [{ host: 'index.test', port: 443 }], npm: [], apt: [], cargo: [], go: [] };
+const presets: Presets = {
+  pip: [{ host: 'index.test', port: 443, isPrivate: false }],
+  npm: [],
+  apt: [],
+  cargo: [],
+  go: [],
+};
 
 const placeholder = (name: string): string => `$${'{'}e2b.${name}}`;
 

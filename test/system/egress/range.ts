@@ -12,11 +12,12 @@ import { createLog } from '../../../src/base/log.ts';
 import { EgressSocketClient } from '../../../src/egress/client.ts';
 import { egressArgv, egressSocketPath } from '../../../src/egress/argv.ts';
 import type { BoundSecret, DenialEvent, EgressEvent, FlowEvent } from '../../../src/egress/types.ts';
+import type { Presets } from '../../../src/policy/policy.ts';
 import { takeDenials } from '../../../src/network/denials.ts';
 import { type SandboxLink, SandboxNetworks } from '../../../src/network/namespace.ts';
 import { endChild, World } from './outside.ts';
 
-export const noPresets = { pip: [], npm: [], apt: [], cargo: [], go: [] };
+export const noPresets: Presets = { pip: [], npm: [], apt: [], cargo: [], go: [] };
 
 export interface Ran {
   readonly code: number;
@@ -33,7 +34,7 @@ export interface Player {
   /** One level per policy; the first is an administrator's where `administrator` says so. */
   set(
     policies: readonly EgressPolicy[],
-    options?: { administrator?: boolean; secrets?: BoundSecret[]; learns?: boolean },
+    options?: { administrator?: boolean; secrets?: BoundSecret[]; learns?: boolean; presets?: Presets },
   ): Promise<void>;
   /** File with the certificate of its own authority. */
   readonly trust: string;
@@ -89,7 +90,7 @@ export class Range extends World {
             administrator: options.administrator === true && index === 0,
             policy,
           })),
-          presets: noPresets,
+          presets: options.presets ?? noPresets,
           secrets: options.secrets ?? [],
           learns: options.learns === true,
         });
