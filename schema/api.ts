@@ -17,8 +17,9 @@ function optional<Schema extends TSchema>(schema: Schema) {
 export const SandboxId = Type.String({ pattern: '^[a-z0-9]{20}$', description: 'Sandbox id' });
 export const ExecId = Type.String({ pattern: '^[a-z0-9]{20}$', description: 'Exec id' });
 export const Name = Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' });
+export const TemplateName = Type.String({ pattern: '^[a-z0-9][a-z0-9_-]{0,62}$' });
 export const TemplateReference = Type.String({
-  pattern: '^(?:[a-z0-9][a-z0-9-]{0,62}/)?[a-z0-9][a-z0-9-]{0,62}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,62})?$',
+  pattern: '^(?:[a-z0-9][a-z0-9-]{0,62}/)?[a-z0-9][a-z0-9_-]{0,62}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,62})?$',
   description: 'Template: `name`, `name:tag`, `tenant/name:tag`',
 });
 const UserName = Type.String({

@@ -1,7 +1,7 @@
 /** Shapes of the API of templates that tenants build: builds, versions, tags, uploads. */
 import { Type } from '@sinclair/typebox';
 import { limits } from '../src/base/limits.ts';
-import { Name, Template } from './api.ts';
+import { Template, TemplateName } from './api.ts';
 import { EgressPolicy } from './policy.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -26,7 +26,7 @@ const Start = Type.Object(
 
 export const StartBuild = Type.Object(
   {
-    name: Name,
+    name: TemplateName,
     tag: optional(Tag),
     dockerfile: Type.String({ pattern: text, maxLength: limits.dockerfileBytesMax }),
     context: optional(

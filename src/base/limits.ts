@@ -95,6 +95,14 @@ export const limits = {
   secretsPerSandboxMax: 64,
   /** How long the command that prints the key of secrets may take. */
   secretKeyCommandMsMax: 30_000,
+  /** Webhooks of one tenant. */
+  webhooksPerTenantMax: 20,
+  /** How long a webhook's address may take to answer. */
+  webhookAnswerMsMax: 10_000,
+  /** Tellings of webhooks that are on their way at once. */
+  webhookDeliveriesAtOnceMax: 16,
+  /** Tellings of one webhook that its log keeps. */
+  webhookDeliveriesKept: 200,
   /** Items of one page of a list. */
   pageItemsMax: 100,
 } as const;

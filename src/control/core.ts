@@ -39,6 +39,7 @@ import { Templates } from './templates/templates.ts';
 import { SandboxTokens } from './tokens.ts';
 import { VolumeFiles } from './volumeFiles.ts';
 import { Volumes } from './volumes.ts';
+import { Webhooks } from './webhooks.ts';
 
 export interface CoreOptions {
   readonly store: Store;
@@ -80,6 +81,7 @@ export class Core {
   readonly volumeFiles: VolumeFiles;
   readonly tokens: SandboxTokens;
   readonly secrets: Secrets;
+  readonly webhooks: Webhooks;
   readonly policies: Policies;
   readonly #options: CoreOptions;
   readonly #recorder: Recorder;
@@ -89,9 +91,11 @@ export class Core {
     this.#options = options;
     this.#recorder = new Recorder(options.store);
     const shared = { ...options, recorder: this.#recorder };
+    const box = new SecretBox(options.secretKey);
+    this.webhooks = new Webhooks({ ...shared, box });
     this.secrets = new Secrets({
       ...shared,
-      box: new SecretBox(options.secretKey),
+      box,
       onChange: (tenantId, name) => this.#egress.secretChanged(tenantId, name),
     });
     this.#egress = new Egress({ ...shared, secrets: this.secrets });
@@ -122,12 +126,14 @@ export class Core {
     await this.sandboxes.reconcile();
     await this.snapshots.reconcile();
     await this.volumes.reconcile();
+    this.webhooks.start();
   }
 
   async stop(): Promise<void> {
     this.sandboxes.stop();
     this.snapshots.stop();
     await this.images.stop();
+    await this.webhooks.stop();
     await this.#options.node.stop();
     this.#options.store.close();
   }
@@ -170,6 +176,11 @@ export class Core {
     const row = this.#options.store.sandboxes.find(sandboxId);
     if (row === undefined) throw new CasemateError('not_found', `There is no sandbox ${sandboxId}.`);
     return { tenantId: row.tenantId, keyId: 'token', scope: `sandbox:${sandboxId}` };
+  }
+
+  /** Who somebody is that a gateway lets do one thing of a tenant's, by a token of `tokens`. */
+  tenantHolder(tenantId: string): Principal {
+    return { tenantId, keyId: 'token', scope: 'tenant' };
   }
 
   /** The first running sandbox of any tenant that fits; for credentials that do not say which sandbox they are for. */

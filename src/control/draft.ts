@@ -75,7 +75,12 @@ export function draftRow(
     autoResume: request.autoResume ?? false,
     metadata: request.metadata ?? {},
     labels: request.labels ?? {},
-    limits: { ...defaultLimits(template), ...snapshot?.limits, ...request.limits },
+    limits: {
+      ...defaultLimits(template),
+      ...from.template?.version?.config?.limits,
+      ...snapshot?.limits,
+      ...request.limits,
+    },
     ...(snapshot === undefined ? {} : { snapshotId: snapshot.id }),
     ...(request.policy === undefined
       ? {}

@@ -7,7 +7,7 @@ import type { EgressClient, EgressEvent, KernelRefusal, WrittenLevel } from '../
 import type { LiveSandbox, SandboxNode } from '../node/types.ts';
 import { levelsFor } from '../policy/levels.ts';
 import { type Level, type Presets, parseLevel } from '../policy/policy.ts';
-import { secretNames } from '../policy/secretNames.ts';
+import { secretHosts } from '../policy/secretNames.ts';
 import type { PolicyRow, SandboxRow, Store } from '../store/types.ts';
 import type { Clock } from './clock.ts';
 import type { Recorder } from './recorder.ts';
@@ -73,7 +73,7 @@ export class Egress {
    */
   async check(bound: Bound): Promise<void> {
     const levels = parsed(this.#levelsOf(bound), await this.#presetsFor(bound));
-    this.#options.secrets.environment(bound, secretNames(levels));
+    this.#options.secrets.check(bound, [...secretHosts(levels).keys()]);
   }
 
   /** Whether a policy could hold by itself. @throws CasemateError as `check` */
@@ -82,7 +82,7 @@ export class Egress {
     written: BoundEgress,
   ): Promise<void> {
     const levels = parsed([{ name: level, ...written }], await this.#options.presets);
-    this.#options.secrets.environment({ tenantId }, secretNames(levels));
+    this.#options.secrets.check({ tenantId }, [...secretHosts(levels).keys()]);
   }
 
   /** Everything that a sandbox has to fit, as the store has it now. */
@@ -134,8 +134,9 @@ export class Egress {
   ): Promise<{ readonly caCertificate?: string }> {
     const levels = this.#levelsOf(bound);
     const read = parsed(levels, presets);
-    const names = new Set([...(bound.secrets ?? []), ...secretNames(read)]);
-    const secrets = this.#options.secrets.bindings(bound, [...names]);
+    const ruled = secretHosts(read);
+    const names = new Set([...(bound.secrets ?? []), ...ruled.keys()]);
+    const secrets = this.#options.secrets.bindings(bound, [...names], ruled);
     const { proxy } = this.#options;
     const learns = bound.learns === true;
     return proxy.set({ id, address, levels, presets, secrets, learns });

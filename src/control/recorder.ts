@@ -1,5 +1,6 @@
 /** Writes audit events: who did what to which sandbox. Never a secret's value, never what a file holds. */
 import type { Store } from '../store/types.ts';
+import type { WebhookEvent } from '../store/webhookTypes.ts';
 import type { Principal } from './access.ts';
 
 export type AuditAction =
@@ -43,6 +44,8 @@ export type AuditAction =
   | 'template.change'
   | 'template.tag'
   | 'template.collect'
+  | 'webhook.set'
+  | 'webhook.remove'
   | 'pool.set'
   | 'key.create'
   | 'key.remove';
@@ -55,9 +58,15 @@ export class Recorder {
   readonly #store: Store;
   readonly #uninvited = new Map<string, number>();
   #windowEndsMs = 0;
+  #listener: (event: WebhookEvent) => void = () => {};
 
   constructor(store: Store) {
     this.#store = store;
+  }
+
+  /** Who is told of everything that is written. */
+  onEvent(listener: (event: WebhookEvent) => void): void {
+    this.#listener = listener;
   }
 
   /** Something that a key's holder did. */
@@ -109,12 +118,7 @@ export class Recorder {
     sandboxId: string | undefined,
     detail: Record<string, unknown>,
   ): void {
-    this.#store.audit.append({
-      tenantId,
-      actor,
-      action,
-      detail,
-      ...(sandboxId === undefined ? {} : { sandboxId }),
-    });
+    const event = { tenantId, action, detail, ...(sandboxId === undefined ? {} : { sandboxId }) };
+    this.#listener({ ...event, ...this.#store.audit.append({ ...event, actor }) });
   }
 }

@@ -13,7 +13,9 @@ import type { SecretBox } from './secretBox.ts';
 
 export interface SecretRequest {
   readonly value: string;
+  /** None: it goes where the header rules of a policy set it, and programs get no placeholder of it. */
   readonly hosts: readonly string[];
+  readonly labels?: Readonly<Record<string, string>>;
   /** The variable in which programs find the placeholder; of the name by default. */
   readonly env?: string;
 }
@@ -60,6 +62,7 @@ export class Secrets {
       tenantId,
       name,
       hosts: request.hosts.map(canonicalPattern),
+      ...(request.labels === undefined ? {} : { labels: request.labels }),
       env: request.env ?? before?.env ?? name.toUpperCase().replaceAll('-', '_'),
       version: (before?.version ?? 0) + 1,
       createdAt: before?.createdAt ?? now,
@@ -99,19 +102,35 @@ export class Secrets {
   environment(scope: Scope, names: readonly string[]): Record<string, string> {
     const rows = names.map((name) => this.#need(scope, name));
     for (const row of rows) this.#open(row);
+    const ruled = rows.find(({ hosts }) => hosts.length === 0);
+    if (ruled !== undefined)
+      throw new CasemateError(
+        'invalid_request',
+        `The secret ${ruled.name} has no hosts: it goes where header rules set it, and into no environment.`,
+      );
     return Object.fromEntries(rows.map(({ env, name }) => [env, this.#placeholder(scope.tenantId, name)]));
   }
 
-  /** For the egress proxy. One that is gone or cannot be opened comes without a value: the proxy refuses its placeholder. */
-  bindings(scope: Scope, names: readonly string[]): BoundSecret[] {
+  /** Whether all are there and can be opened. @throws CasemateError `not_found`, `secret_unreadable` */
+  check(scope: Scope, names: readonly string[]): void {
+    for (const name of names) this.#open(this.#need(scope, name));
+  }
+
+  /** For the egress proxy; `ruled` has the hosts of header rules by the secrets that they name. One that is gone or cannot be opened comes without a value: the proxy refuses its placeholder. */
+  bindings(
+    scope: Scope,
+    names: readonly string[],
+    ruled: ReadonlyMap<string, readonly string[]>,
+  ): BoundSecret[] {
     return names.map((name) => {
       const placeholder = this.#placeholder(scope.tenantId, name);
       const row = this.#find(scope, name);
       if (row === undefined) return { name, placeholder, hosts: [] };
+      const hosts = row.hosts.length > 0 ? row.hosts : (ruled.get(name) ?? []);
       try {
-        return { name, placeholder, hosts: row.hosts, value: this.#open(row) };
+        return { name, placeholder, hosts, value: this.#open(row) };
       } catch {
-        return { name, placeholder, hosts: row.hosts };
+        return { name, placeholder, hosts };
       }
     });
   }

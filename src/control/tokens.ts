@@ -1,9 +1,9 @@
-/** Tokens that open one sandbox: derived from a secret of the server, so that nothing about them is stored. */
+/** Tokens that open one thing, mostly a sandbox: derived from a secret of the server, so that nothing about them is stored. */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 
-/** `agent` opens programs and files, `ports` the servers inside. */
-export type TokenPurpose = 'agent' | 'ports';
+/** `agent` opens programs and files, `ports` the servers inside; `upload` one file of a build, `volume` the files of one. */
+export type TokenPurpose = 'agent' | 'ports' | 'upload' | 'volume';
 
 export class SandboxTokens {
   readonly #secret: Buffer;
@@ -13,13 +13,19 @@ export class SandboxTokens {
   }
 
   /** The same for the same sandbox always: a client that connects again gets the token that it had. */
-  of(purpose: TokenPurpose, sandboxId: string): string {
-    const seal = createHmac('sha256', this.#secret).update(`${purpose} ${sandboxId}`).digest('base64url');
-    return `${sandboxId}-${seal}`;
+  of(purpose: TokenPurpose, id: string): string {
+    const seal = createHmac('sha256', this.#secret).update(`${purpose} ${id}`).digest('base64url');
+    return `${id}-${seal}`;
   }
 
-  matches(purpose: TokenPurpose, sandboxId: string, token: string): boolean {
-    return sameText(this.of(purpose, sandboxId), token);
+  matches(purpose: TokenPurpose, id: string, token: string): boolean {
+    return sameText(this.of(purpose, id), token);
+  }
+
+  /** What the token was made for. */
+  named(purpose: TokenPurpose, token: string): string | undefined {
+    const id = /^(.+)-[\w-]{43}$/.exec(token)?.[1];
+    return id !== undefined && this.matches(purpose, id, token) ? id : undefined;
   }
 }
 

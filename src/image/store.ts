@@ -18,6 +18,8 @@ export interface StoredTemplate {
   readonly builtAt?: string;
   /** Memory of a sandbox that asks for none, where it is not the usual. */
   readonly memoryMib?: number;
+  /** What each of its sandboxes has running. */
+  readonly start?: StartCommand;
 }
 
 interface Manifest {
@@ -43,8 +45,13 @@ export async function listTemplates(storeDir: string): Promise<StoredTemplate[]>
 async function inspectTemplate(storeDir: string, name: string): Promise<StoredTemplate> {
   const definition = await readDefinition(name);
   const digest = digestOf(definition);
-  const { memoryMib } = definition;
-  const own = memoryMib === undefined ? { name, digest } : { name, digest, memoryMib };
+  const { memoryMib, start } = definition;
+  const own = {
+    name,
+    digest,
+    ...(memoryMib === undefined ? {} : { memoryMib }),
+    ...(start === undefined ? {} : { start }),
+  };
   const manifest = await readManifest(join(templatesDir(storeDir), digest));
   if (manifest === undefined) return { ...own, ready: false, bytes: 0 };
   return { ...own, ready: true, bytes: manifest.bytes, builtAt: manifest.builtAt };

@@ -138,6 +138,8 @@ export interface TemplateInfo {
   readonly builtAt?: string;
   /** Memory of a sandbox that asks for none, where it is not the usual. */
   readonly memoryMib?: number;
+  /** What each of its sandboxes has running, and the port by which it is known to be ready. */
+  readonly start?: { readonly argv: readonly string[]; readonly readyPort: number };
 }
 
 export interface BuildProgress {

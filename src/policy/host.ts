@@ -57,7 +57,10 @@ export function isAnyHost({ name }: HostPattern): boolean {
 
 /** How a pattern is kept: the one canonical form. @throws CasemateError `invalid_request` */
 export function canonicalPattern(text: string): string {
-  const { name, wildcard } = parseHostPattern(text);
+  return patternText(parseHostPattern(text));
+}
+
+export function patternText({ name, wildcard }: HostPattern): string {
   return wildcard ? `*.${name}` : name;
 }
 

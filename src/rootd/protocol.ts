@@ -33,6 +33,7 @@ export interface RootTemplate {
   readonly bytes: number;
   readonly builtAt?: string;
   readonly memoryMib?: number;
+  readonly start?: { readonly argv: readonly string[]; readonly readyPort: number };
 }
 
 export interface RootProgress {

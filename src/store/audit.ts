@@ -40,7 +40,16 @@ export function auditStore(database: DatabaseSync): AuditStore {
         detail: JSON.stringify(detail),
       };
       last = chained(last, row);
-      insert.run(row.at, tenantId, actor, action, sandboxId ?? null, row.detail, last);
+      const { lastInsertRowid } = insert.run(
+        row.at,
+        tenantId,
+        actor,
+        action,
+        sandboxId ?? null,
+        row.detail,
+        last,
+      );
+      return { seq: Number(lastInsertRowid), at: row.at };
     },
     list: (filter, page) => {
       const where = ['tenant_id = ?'];

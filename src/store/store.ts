@@ -12,6 +12,7 @@ import { snapshotStore } from './snapshots.ts';
 import { templateStore } from './templates.ts';
 import type { Store } from './types.ts';
 import { volumeStore } from './volumes.ts';
+import { webhookStore } from './webhooks.ts';
 
 const migrationsFolder = new URL('./migrations/', import.meta.url);
 
@@ -47,6 +48,7 @@ export function openStore(path: string): Store {
     volumes: volumeStore(database),
     secrets: secretStore(database),
     policies: policyStore(database),
+    webhooks: webhookStore(database),
     close: () => database.close(),
   };
 }

@@ -28,6 +28,8 @@ export interface TemplateConfig {
   readonly ports: readonly string[];
   readonly healthcheck?: string;
   readonly start?: StartCommand;
+  /** What its sandboxes get that ask for none. */
+  readonly limits?: { readonly cpus?: number; readonly memoryMib?: number };
 }
 
 export interface TemplateVersionRow {

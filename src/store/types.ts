@@ -1,5 +1,6 @@
 /** What control stores, behind interfaces that SQLite fills today; synchronous, because a row has to be there at once. */
 
+import type { WebhookStore } from './webhookTypes.ts';
 import type { EgressPolicy } from '../../schema/policy.ts';
 import type { TemplateStore } from './templateTypes.ts';
 
@@ -102,8 +103,9 @@ export interface SecretRow extends Scope {
   readonly id: string;
   /** Unique in its scope. */
   readonly name: string;
-  /** Host patterns of the policy language: where its value may go. */
+  /** Host patterns of the policy language: where its value may go. None: where the header rules of a policy set it. */
   readonly hosts: readonly string[];
+  readonly labels?: Readonly<Record<string, string>>;
   /** The variable in which programs find the placeholder. */
   readonly env: string;
   /** Counts the values that it had. */
@@ -295,7 +297,8 @@ export interface IdempotencyStore {
 }
 
 export interface AuditStore {
-  append(event: Omit<AuditRow, 'seq' | 'hash' | 'at'>): void;
+  /** @returns where it stands in the log, and when. */
+  append(event: Omit<AuditRow, 'seq' | 'hash' | 'at'>): { readonly seq: number; readonly at: string };
   list(filter: AuditFilter, page: PageRequest): Page<AuditRow>;
   /** Goes through the whole chain, oldest first. */
   verify(): Promise<AuditChain>;
@@ -334,5 +337,6 @@ export interface Store {
   readonly volumes: VolumeStore;
   readonly secrets: SecretStore;
   readonly policies: PolicyStore;
+  readonly webhooks: WebhookStore;
   close(): void;
 }

@@ -5,17 +5,24 @@ import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type Column, holdBlock, table } from './e2b/surface.ts';
 import { pythonWith, run, scriptArgv } from './python.ts';
+import { missingForRegistry, smallRoot, startRegistry, type TestRegistry } from './registry.ts';
 import { missingForServer, startServer, type TestServer } from './server.ts';
 
 const versions = ['2.63.0', '2.8.1'];
 const folder = fileURLToPath(new URL('e2b_python/', import.meta.url));
+const skip = missingForServer() ?? missingForRegistry() ?? false;
 
-describe('the E2B SDK for Python', { skip: missingForServer() ?? false }, () => {
+describe('the E2B SDK for Python', { skip }, () => {
+  let registry: TestRegistry;
   let server: TestServer;
   before(async () => {
-    server = await startServer();
+    registry = await startRegistry({ 'small:1': { template: 'base', only: smallRoot } });
+    server = await startServer({ flags: ['--registry', registry.flag] });
   });
-  after(() => server.close());
+  after(async () => {
+    await server?.close();
+    await registry?.close();
+  });
 
   for (const version of versions) {
     it(`works at version ${version}`, async (test) => {
@@ -41,6 +48,7 @@ describe('the E2B SDK for Python', { skip: missingForServer() ?? false }, () => 
         E2B_API_URL: server.url,
         E2B_SANDBOX_URL: server.url,
         E2B_API_KEY: server.apiKey.replace('casemate_', 'e2b_'),
+        E2B_VOLUME_API_URL: server.url,
       });
       assert.equal(code, 0, output);
       const outcomes = JSON.parse(output.trim().split('\n').at(-1) ?? '') as Record<string, string>;

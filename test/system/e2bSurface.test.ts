@@ -1,19 +1,22 @@
 /** Calls each public method of E2B's JavaScript SDKs once, and holds the table in docs/e2b.md to what became of it. */
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { ConnectionOpts, Sandbox } from 'e2b';
 import { type Column, holdBlock, publicCalls, Recorder, table, versionOf } from './e2b/surface.ts';
+import { templateCalls } from './e2b/templates.ts';
+import { missingForRegistry, smallRoot, startRegistry, type TestRegistry } from './registry.ts';
 import { missingForServer, startServer, type TestServer } from './server.ts';
 
 type Sdk = Omit<typeof import('e2b'), 'default'>;
 
-describe('every public call of E2B’s JavaScript SDKs', { skip: missingForServer() ?? false }, () => {
+const skip = missingForServer() ?? missingForRegistry() ?? false;
+
+describe('every public call of E2B’s JavaScript SDKs', { skip }, () => {
+  let registry: TestRegistry;
   let server: TestServer;
   let options: ConnectionOpts & { timeoutMs: number };
   before(async () => {
-    server = await startServer();
+    registry = await startRegistry({ 'small:1': { template: 'base', only: smallRoot } });
+    server = await startServer({ flags: ['--registry', registry.flag] });
     process.env.E2B_API_URL = server.url; // templates of a year ago take it from nowhere else
     options = {
       apiUrl: server.url,
@@ -22,7 +25,10 @@ describe('every public call of E2B’s JavaScript SDKs', { skip: missingForServe
       timeoutMs: 300_000,
     };
   });
-  after(() => server.close());
+  after(async () => {
+    await server?.close();
+    await registry?.close();
+  });
 
   it('ends as docs/e2b.md says', async () => {
     const columns: Column[] = [];
@@ -58,14 +64,14 @@ async function tour(sdk: Sdk, options: ConnectionOpts & { timeoutMs: number }): 
   await files(sandbox, recorder);
   await terminals(sandbox);
   if (sandbox.git !== undefined) await git(sandbox);
-  await templates(sdk, options, recorder);
+  await templateCalls(sdk, options, recorder);
   await life(sdk, sandbox, options, recorder);
   await others(sdk, options, recorder);
   return recorder;
 }
 
 /** What fails is noted by the recorder, and is the table's to say. */
-async function tried(work: () => Promise<unknown> | undefined): Promise<void> {
+export async function tried(work: () => Promise<unknown> | undefined): Promise<void> {
   await Promise.resolve()
     .then(work)
     .catch(() => {});
@@ -176,37 +182,6 @@ async function life(
   const beta = Sandbox as unknown as { betaCreate?: (options: object) => Promise<Sandbox> };
   if (beta.betaCreate !== undefined) await (await beta.betaCreate(options)).kill();
   await sandbox.kill();
-}
-
-async function templates(sdk: Sdk, options: ConnectionOpts, recorder: Recorder): Promise<void> {
-  const { Template } = sdk;
-  recorder.watch(sdk.TemplateBase, 'Template');
-  if (Object.hasOwn(Template, 'build')) recorder.watch(Template, 'Template'); // a year ago it had its own
-  const folder = mkdtempSync(join(tmpdir(), 'casemate-template-'));
-  writeFileSync(join(folder, 'a.txt'), 'words');
-  const template = Template({ fileContextPath: folder })
-    .fromBaseImage()
-    .copy('a.txt', '/a.txt')
-    .runCmd('true');
-  await Template.toJSON(template, true);
-  await tried(async () => Template.toDockerfile(template));
-  await tried(() => Template.build(template, { ...options, alias: 'built' }));
-  await tried(() => Template.buildInBackground(template, { ...options, alias: 'built' }));
-  await tried(() => Template.getBuildStatus({ templateId: 'built', buildId: 'none' }, options));
-  await tried(() => Template.exists?.('base', options));
-  await tried(() => Template.aliasExists?.('base', options));
-  await tried(() => Template.assignTags?.('built:default', 'stable', options));
-  await tried(() => Template.getTags?.('built', options));
-  await tried(() => Template.removeTags?.('built', 'stable', options));
-  // Steps mean nothing until a build of them succeeds.
-  const statics = new Set(Object.getOwnPropertyNames(Template));
-  const builder = Object.getOwnPropertyNames(Object.getPrototypeOf(Template()) as object).filter(
-    (name) => !statics.has(name),
-  );
-  recorder.because(
-    builder.map((name) => `Template.${name}`),
-    'Template.build',
-  );
 }
 
 async function others({ Volume, Secret }: Sdk, options: ConnectionOpts, recorder: Recorder): Promise<void> {

@@ -13,9 +13,10 @@ import {
   stat,
   symlink,
   utimes,
+  writeFile,
 } from 'node:fs/promises';
 import { dirname, join, posix } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { CasemateError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
@@ -34,6 +35,7 @@ export interface ContextEntry {
 }
 
 const blobsFolder = 'blobs';
+const listSuffix = '.list';
 const digestPattern = /^[0-9a-f]{64}$/;
 const manifestBytesMax = 64 * 1024 * 1024;
 
@@ -74,9 +76,15 @@ export class Blobs {
 
   /** Takes an upload in. @throws CasemateError `invalid_request` where its bytes are not those, `payload_too_large` */
   async put(tenantId: string, sha256: string, body: Readable): Promise<void> {
-    const target = this.#path(tenantId, sha256);
-    await mkdir(dirname(target), { recursive: true, mode: 0o711 });
-    const { bavail, bsize } = statfsSync(dirname(target));
+    this.#path(tenantId, sha256);
+    await this.add(tenantId, body, sha256);
+  }
+
+  /** Takes in what nobody has hashed yet. @returns its SHA-256. @throws CasemateError as `put` does */
+  async add(tenantId: string, body: Readable, expected?: string): Promise<string> {
+    const folder = join(this.#directory, blobsFolder, tenantId);
+    await mkdir(folder, { recursive: true, mode: 0o711 });
+    const { bavail, bsize } = statfsSync(folder);
     if (bavail * bsize < limits.hostDiskReserveMib * 1024 * 1024)
       throw new CasemateError('no_capacity', 'The disk of this host has no room for uploads.');
     const partial = join(this.#directory, `${newId(8)}.upload`);
@@ -99,13 +107,33 @@ export class Blobs {
         },
         createWriteStream(partial, { mode: 0o644 }),
       );
-      if (hash.digest('hex') !== sha256)
+      const sha256 = hash.digest('hex');
+      if (expected !== undefined && sha256 !== expected)
         throw new CasemateError('invalid_request', 'The uploaded bytes have another SHA-256.');
       await chmod(partial, 0o644); // whatever the umask is: tools in the jail read it as others
-      await rename(partial, target);
+      await rename(partial, this.#path(tenantId, sha256));
+      return sha256;
     } finally {
       await rm(partial, { force: true });
     }
+  }
+
+  /** Keeps a list under a name that the client has for it, which is no digest of it. */
+  async name(tenantId: string, name: string, entries: readonly ContextEntry[]): Promise<void> {
+    const list = await this.add(tenantId, Readable.from([JSON.stringify(entries)]));
+    await writeFile(`${this.#path(tenantId, name)}${listSuffix}`, list);
+  }
+
+  /** The list of that name, while all of it is there. */
+  async named(tenantId: string, name: string): Promise<ContextEntry[] | undefined> {
+    const path = `${this.#path(tenantId, name)}${listSuffix}`;
+    const list = await readFile(path, 'utf8').catch(() => undefined);
+    if (list === undefined || (await this.missing(tenantId, [list])).length > 0) return undefined;
+    const now = new Date();
+    await utimes(path, now, now);
+    const entries = await this.entries(tenantId, list);
+    const files = entries.flatMap(({ sha256 }) => sha256 ?? []);
+    return (await this.missing(tenantId, files)).length > 0 ? undefined : entries;
   }
 
   /** @throws CasemateError `not_found` for one that was not uploaded. */

@@ -10,9 +10,9 @@ export interface TemplateReference {
 
 export const defaultTag = 'latest';
 export const referencePattern =
-  '^(?:[a-z0-9][a-z0-9-]{0,62}/)?[a-z0-9][a-z0-9-]{0,62}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,62})?$';
+  '^(?:[a-z0-9][a-z0-9-]{0,62}/)?[a-z0-9][a-z0-9_-]{0,62}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,62})?$';
 
-const parts = /^(?:([a-z0-9-]+)\/)?([a-z0-9-]+)(?::([A-Za-z0-9_.-]+))?$/;
+const parts = /^(?:([a-z0-9-]+)\/)?([a-z0-9_-]+)(?::([A-Za-z0-9_.-]+))?$/;
 
 /** @throws CasemateError `invalid_request` */
 export function parseReference(text: string): TemplateReference {

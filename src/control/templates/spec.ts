@@ -7,8 +7,12 @@ import type { StartCommand, TemplateConfig } from '../../store/templateTypes.ts'
 /** A request to build a template out of a Dockerfile; every other form of source is written as one. */
 export interface BuildRequest {
   readonly name: string;
+  /** Of the build: 20 lower-case letters and digits that no other has; made here by default. */
+  readonly id?: string;
   /** Moved to what was built, when it was; `latest` by default. */
   readonly tag?: string;
+  /** Moved to it as well. */
+  readonly moreTags?: readonly string[];
   readonly dockerfile: string;
   /** SHA-256 of the build context's list of entries, which was uploaded as they were. */
   readonly context?: string;
@@ -19,7 +23,12 @@ export interface BuildRequest {
   readonly images?: Readonly<Record<string, { readonly archive?: string; readonly layout?: string }>>;
   /** What RUN may reach; nothing by default. */
   readonly policy?: EgressPolicy;
+  /** The policy is the server's operator's, whoever asks: a gateway made it, never a caller wrote it. */
+  readonly policyIsOperators?: boolean;
   readonly start?: StartCommand;
+  /** What sandboxes of the template get that ask for none. */
+  readonly sandboxLimits?: TemplateConfig['limits'];
+  /** Of each step. */
   readonly limits?: { readonly cpus?: number; readonly memoryMib?: number };
   readonly noCache?: boolean;
 }

@@ -13,7 +13,7 @@ import { needAdmin, needTenant, type Principal } from '../access.ts';
 import type { Clock } from '../clock.ts';
 import type { Egress } from '../egress.ts';
 import type { Recorder } from '../recorder.ts';
-import type { Blobs } from './blobs.ts';
+import type { Blobs, ContextEntry } from './blobs.ts';
 import { BuildLog } from './buildLog.ts';
 import { Builder } from './builder.ts';
 import { Catalog, notFound } from './catalog.ts';
@@ -115,7 +115,7 @@ export class Templates {
     const { store, egress, recorder } = this.#options;
     const { tenantId } = principal;
     checkBuildPolicy(request.policy);
-    const administrator = principal.scope === 'admin';
+    const administrator = principal.scope === 'admin' || request.policyIsOperators === true;
     if (request.policy !== undefined) {
       await egress.checkLevel({ tenantId, level: 'sandbox' }, { policy: request.policy, administrator });
     }
@@ -127,8 +127,10 @@ export class Templates {
       visibility: 'private',
       createdAt: this.#now(),
     }));
+    if (request.id !== undefined && store.templates.version(request.id) !== undefined)
+      throw new CasemateError('conflict', `There is a build ${request.id} already.`);
     const version: TemplateVersionRow = {
-      id: newId(),
+      id: request.id ?? newId(),
       templateId: template.id,
       tenantId,
       number: store.templates.nextNumber(template.id),
@@ -166,7 +168,9 @@ export class Templates {
       onLayer: (digest) => layers.add(digest),
       template: (reference) => this.#base(tenantId, reference),
     });
-    const ended = this.#turn(() => this.#finish(version, tag, request, builder, log)).finally(() => {
+    const ended = this.#turn(() =>
+      this.#finish(version, [tag, ...(request.moreTags ?? [])], request, builder, log),
+    ).finally(() => {
       build.over = true;
       log.end();
     });
@@ -209,8 +213,8 @@ export class Templates {
 
   async #finish(
     version: TemplateVersionRow,
-    tag: string,
-    { start }: BuildRequest,
+    tags: readonly string[],
+    { start, sandboxLimits }: BuildRequest,
     builder: Builder,
     log: BuildLog,
   ): Promise<TemplateVersionRow> {
@@ -222,6 +226,7 @@ export class Templates {
         ...inherited,
         user: inherited.user === '' ? 'user' : inherited.user,
         ...(start === undefined ? {} : { start }),
+        ...(sandboxLimits === undefined ? {} : { limits: sandboxLimits }),
       };
       const settings = createHash('sha256').update(JSON.stringify(config)).digest('hex');
       const digest = await node.builds.defineImage(state.layers, settings);
@@ -229,7 +234,7 @@ export class Templates {
       if (start !== undefined) await this.#tryStart(done, log);
       const ready: TemplateVersionRow = { ...done, state: 'ready', finishedAt: this.#now() };
       store.templates.updateVersion(ready);
-      this.catalog.point(version.templateId, tag, version.id);
+      for (const tag of tags) this.catalog.point(version.templateId, tag, version.id);
       log.progress(100);
       log.write('build', `version ${version.number} is ready`);
       return ready;
@@ -260,7 +265,7 @@ export class Templates {
       const sandbox = await node.claim({
         template: imageName(version.digest),
         runtime: 'gvisor',
-        limits: defaultLimits,
+        limits: { ...defaultLimits, ...version.config?.limits },
         bind: { env, user, ...cwd },
         start: { readyTimeoutMs: 60_000, ...start, env, user, ...cwd },
         onTaken: () => {},
@@ -275,7 +280,7 @@ export class Templates {
   async #base(tenantId: string, reference: string) {
     const version = this.catalog.findVersion(tenantId, reference);
     if (version?.layers !== undefined && version.config !== undefined) {
-      const { start: _start, ...config } = version.config;
+      const { start: _start, limits: _limits, ...config } = version.config;
       return { layers: version.layers, config: { ...config, user: '' } };
     }
     const shipped = (await this.#options.node.templates()).find(({ name }) => name === reference);
@@ -311,6 +316,24 @@ export class Templates {
   upload(principal: Principal, sha256: string, body: Readable): Promise<void> {
     needTenant(principal);
     return this.blobs.put(principal.tenantId, sha256, body);
+  }
+
+  /** Like `upload`, of what nobody has hashed yet. @returns its SHA-256. */
+  uploadAny(principal: Principal, body: Readable): Promise<string> {
+    needTenant(principal);
+    return this.blobs.add(principal.tenantId, body);
+  }
+
+  /** Keeps a list of uploads under a name of 64 hex digits that the client has for it. */
+  nameUploads(principal: Principal, name: string, entries: readonly ContextEntry[]): Promise<void> {
+    needTenant(principal);
+    return this.blobs.name(principal.tenantId, name, entries);
+  }
+
+  /** Undefined where there is no list of that name, or where something of it has to be uploaded again. */
+  uploadsNamed(principal: Principal, name: string): Promise<ContextEntry[] | undefined> {
+    needTenant(principal);
+    return this.blobs.named(principal.tenantId, name);
   }
 
   /** @throws CasemateError `not_found`, for another tenant's and for one that is long over */

@@ -2,20 +2,18 @@
 import { CasemateError } from '../../base/errors.ts';
 import { limits } from '../../base/limits.ts';
 import type { SandboxRow, SandboxState } from '../../store/types.ts';
+import { referencePattern } from '../../control/templates/reference.ts';
+import { referenceOf } from './buildNames.ts';
 import type { Call } from './route.ts';
 import { accessView, labels } from './views.ts';
 
-/** E2B's own names of templates that are called otherwise here. */
-const templateNames: Readonly<Record<string, string>> = { 'code-interpreter-v1': 'code-interpreter' };
 /** What the first protocol version gives a sandbox of which nobody says how long it shall live. */
 export const firstVersionTimeoutMs = 15_000;
-const templatePattern = /^[a-z0-9-]{1,63}$/;
 const visible: readonly SandboxState[] = ['running', 'pausing', 'paused', 'resuming'];
 
 /** A template's or snapshot's name without the tag that everything has. */
 export function templateOf(id: string): string {
-  const name = id.replace(/:default$/, '');
-  return templateNames[name] ?? name;
+  return referenceOf(id);
 }
 
 /** What a new sandbox starts from: E2B calls snapshots templates too. One's own snapshot hides a template of its name. */
@@ -25,7 +23,7 @@ export function sourceOf(
 ): { readonly template: string } | { readonly snapshot: string } {
   const name = templateOf(id);
   if (hasSnapshot(call, name)) return { snapshot: name };
-  if (templatePattern.test(name)) return { template: name };
+  if (new RegExp(referencePattern).test(name)) return { template: name };
   throw new CasemateError('not_found', `template '${id}' not found`);
 }
 

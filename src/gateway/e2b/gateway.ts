@@ -7,11 +7,13 @@ import type { WireProtocol } from '../protocol.ts';
 import { addressOf, agentPort, isSignedFile, speaksE2b } from './address.ts';
 import { Agent } from './agent.ts';
 import { bodyOf } from './errors.ts';
+import { e2bWebhook } from './events.ts';
 import { notFoundRefusal, Refusal, sendJson } from './http.ts';
 import { proxyRequest, proxyUpgrade } from './portProxy.ts';
 import { createRest, type RestOptions } from './rest.ts';
 
 export async function createE2bProtocol(core: Core, options: RestOptions): Promise<WireProtocol> {
+  core.webhooks.speak('e2b', e2bWebhook);
   const rest = await createRest(core, options);
   const agent = new Agent(core);
 

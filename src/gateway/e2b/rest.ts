@@ -8,6 +8,7 @@ import type { Core } from '../../control/core.ts';
 import { errorOf } from '../native/errors.ts';
 import { domainOf } from './address.ts';
 import { apiKeyOf } from './auth.ts';
+import { buildRoutes } from './buildRoutes.ts';
 import { bodyOf } from './errors.ts';
 import { eventRoutes } from './eventRoutes.ts';
 import { hostRoutes } from './hostRoutes.ts';
@@ -16,7 +17,22 @@ import type { PortOptions } from './portProxy.ts';
 import type { InternetCeiling } from './network.ts';
 import type { Route } from './route.ts';
 import { sandboxRoutes } from './sandboxRoutes.ts';
+import { secretRoutes } from './secretRoutes.ts';
 import { snapshotRoutes } from './snapshotRoutes.ts';
+import { templateRoutes } from './templateRoutes.ts';
+
+const routes: readonly Route[] = [
+  ...sandboxRoutes,
+  ...pauseRoutes,
+  ...snapshotRoutes,
+  ...templateRoutes,
+  ...buildRoutes,
+  ...eventRoutes,
+  ...secretRoutes,
+  ...hostRoutes,
+];
+/** Ids of builds carry what was asked for. */
+const pathPartCharactersMax = 1024;
 
 export interface RestOptions extends PortOptions {
   readonly log: Log;
@@ -30,7 +46,7 @@ export async function createRest(core: Core, options: RestOptions): Promise<Fast
   const fastify = Fastify({
     logger: false,
     bodyLimit: limits.jsonBodyBytesMax,
-    routerOptions: { maxParamLength: 128 },
+    routerOptions: { maxParamLength: pathPartCharactersMax },
     frameworkErrors: (thrown, _request, reply) => answer(errorOf(thrown), reply as FastifyReply),
   });
   fastify.removeContentTypeParser('application/json');
@@ -58,8 +74,9 @@ export async function createRest(core: Core, options: RestOptions): Promise<Fast
   fastify.setNotFoundHandler((_request, reply) =>
     answer(new CasemateError('not_found', 'There is no such route.'), reply),
   );
-  for (const route of [...sandboxRoutes, ...pauseRoutes, ...snapshotRoutes, ...eventRoutes, ...hostRoutes])
-    addRoute(fastify, core, options, route);
+  // What is no JSON is passed on as it comes; only uploads have a use for it.
+  fastify.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
+  for (const route of routes) addRoute(fastify, core, options, route);
   await fastify.ready();
   // What is loaded late is loaded now, while the program's files can be read.
   await fastify.inject({ method: 'POST', url: '/v2/sandboxes', payload: {} });
@@ -74,6 +91,7 @@ function answer(error: CasemateError, reply: FastifyReply): FastifyReply {
 
 function addRoute(fastify: FastifyInstance, core: Core, options: RestOptions, route: Route): void {
   const { body, query } = route;
+  const admit = route.admit ?? ((_, { raw }: FastifyRequest) => core.authenticate(apiKeyOf(raw)));
   fastify.route({
     method: route.method,
     url: route.path,
@@ -83,13 +101,13 @@ function addRoute(fastify: FastifyInstance, core: Core, options: RestOptions, ro
       ...(query === undefined ? {} : { querystring: query }),
     },
     preValidation: async (request) => {
-      core.authenticate(apiKeyOf(request.raw));
+      admit(core, request);
       request.body ??= {};
     },
     handler: async (request: FastifyRequest, reply: FastifyReply) => {
       const result = await route.handle({
         core,
-        principal: core.authenticate(apiKeyOf(request.raw)),
+        principal: admit(core, request),
         id: (request.params as { id?: string }).id ?? '',
         query: request.query,
         body: request.body,

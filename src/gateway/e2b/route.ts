@@ -22,6 +22,9 @@ export interface Call {
   readonly internet: InternetCeiling;
 }
 
+/** What the core tells of a template that comes with Casemate. */
+export type TemplateInfo = Awaited<ReturnType<Core['templates']>>[number];
+
 export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** With `:id` for the thing that it is about. */
@@ -29,5 +32,7 @@ export interface Route {
   readonly body?: TSchema;
   readonly query?: TSchema;
   readonly status: number;
+  /** Who asks, where that is told by something else than an API key. @throws CasemateError `unauthenticated` */
+  readonly admit?: (core: Core, request: FastifyRequest) => Principal;
   readonly handle: (call: Call) => Promise<unknown>;
 }

@@ -88,12 +88,6 @@ async function logsVersion2(call: Call): Promise<unknown> {
 export const snapshotRoutes: readonly Route[] = [
   { method: 'POST', path: '/sandboxes/:id/snapshots', body: rest.NewSnapshot, status: 201, handle: take },
   { method: 'GET', path: '/snapshots', query: rest.SnapshotQuery, status: 200, handle: list },
-  {
-    method: 'DELETE',
-    path: '/templates/:id',
-    status: 204,
-    handle: ({ core, principal, id }) => core.snapshots.remove(principal, templateOf(id)),
-  },
   { method: 'POST', path: '/sandboxes/:id/fork', body: rest.Fork, status: 201, handle: fork },
   { method: 'GET', path: '/sandboxes/:id/logs', query: rest.LogQuery, status: 200, handle: logs },
   { method: 'GET', path: '/v2/sandboxes/:id/logs', query: rest.LogQuery, status: 200, handle: logsVersion2 },

@@ -7,7 +7,7 @@ import { limits } from '../../base/limits.ts';
 import type { Call, Route } from './route.ts';
 import { keyView } from './views.ts';
 
-const templateParams = { template: api.Name };
+const templateParams = { template: api.TemplateName };
 
 /** Progress as it comes, one JSON object a line; the last is `done` or `error`. */
 async function buildTemplate({ core, principal, params, reply }: Call): Promise<unknown> {
@@ -41,7 +41,8 @@ export const hostRoutes: readonly Route[] = [
         bytes,
         ...(builtAt === undefined ? {} : { builtAt }),
       }));
-      return { items: [...(await core.templates()), ...own] };
+      const shipped = (await core.templates()).map(({ start: _start, ...shown }) => shown);
+      return { items: [...shipped, ...own] };
     },
   },
   {

@@ -9,9 +9,9 @@ import type { Build } from '../../control/templates/templates.ts';
 import type { Call, Route } from './route.ts';
 import { templateView, versionView } from './templateViews.ts';
 
-const templateParams = { template: api.Name };
+const templateParams = { template: api.TemplateName };
 const tagParams = { ...templateParams, tag: shapes.Tag };
-const aliasParams = { ...templateParams, alias: api.Name };
+const aliasParams = { ...templateParams, alias: api.TemplateName };
 const buildParams = { buildId: shapes.BuildId };
 const ndjson = 'application/x-ndjson';
 
