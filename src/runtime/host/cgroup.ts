@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmdirSync,
   writeFileSync,
 } from 'node:fs';
@@ -207,6 +208,17 @@ export class CgroupSet {
       }
     }
     return [...found];
+  }
+
+  /** Those of them that run a program: KVM puts a thread of the kernel beside each machine. */
+  programs(id: string): number[] {
+    return this.processes(id).filter((pid) => {
+      try {
+        return readlinkSync(`/proc/${pid}/exe`) !== '';
+      } catch {
+        return false; // of the kernel, or it has just ended
+      }
+    });
   }
 
   /** Kills everything in the group; resolves when nothing is left in it. Idempotent. */

@@ -113,7 +113,7 @@ export class MicrovmDriver extends MachineDriver implements RuntimeDriver {
     await vmm.load(api);
     sealRoot(directory);
     await network;
-    const [pid = 0] = cgroups.processes(id);
+    const [pid = 0] = cgroups.programs(id);
     await moveTap(pid, networkNamespace);
     chownSync(agentOf(directory), streamOwner.uid, streamOwner.gid);
     chmodSync(agentOf(directory), 0o600);

@@ -89,7 +89,7 @@ describe('qemu alone', { skip: missing() }, () => {
         mkdirSync(target);
         await driver.snapshot(id, target);
         const sealed = readdirSync(target).map((name) => statSync(join(target, name)).ino);
-        const opened = cgroups.processes(id).flatMap(openFiles);
+        const opened = cgroups.programs(id).flatMap(openFiles);
         const layers = opened.filter(({ path }) => /layer\d/.test(path));
         assert.deepEqual(
           opened.filter(({ inode, writable }) => writable && sealed.includes(inode)),
@@ -155,7 +155,7 @@ describe('qemu alone', { skip: missing() }, () => {
           await sleep(momentMs);
           const common = { templateRoot: root, limits, stagedLimits: limits, hostname: '', streamOwner };
           await driver.restore({ id: child, networkNamespace, ...common }, source);
-          assert.equal(cgroups.processes(child).length, 1);
+          assert.equal(cgroups.programs(child).length, 1);
           // Over the control socket in its folder, which has to be its own.
           const target = join(folder, `target${momentMs}`);
           mkdirSync(target);
@@ -170,7 +170,7 @@ describe('qemu alone', { skip: missing() }, () => {
   it('keeps QEMU to a user of its own, without rights and with nothing else to see', () =>
     withMachines(2, async (_, ids) => {
       const users = ids.map((id) => {
-        const [pid] = cgroups.processes(id);
+        const [pid] = cgroups.programs(id);
         const status = readFileSync(`/proc/${pid}/status`, 'utf8');
         assert.match(status, /^CapBnd:\s0+$/m);
         assert.match(status, /^NoNewPrivs:\s1$/m);
