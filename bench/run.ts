@@ -13,6 +13,7 @@ import { startServer, type TestServer } from '../test/system/server.ts';
 import { type BareRunsc, bareRunsc, settledAvailableBytes } from './bareRunsc.ts';
 import { codeInterpreter } from './codeInterpreter.ts';
 import { e2b } from './e2b.ts';
+import { egress } from './egress.ts';
 import { add, connectionOf, figures, firstAnswer, mib, waitForPool } from './shared.ts';
 import { snapshots } from './snapshots.ts';
 import { figure, percentile, timeEach } from './stats.ts';
@@ -234,6 +235,7 @@ async function main(): Promise<void> {
       await server.close();
     }
     await codeInterpreter();
+    await egress();
   } finally {
     await bare.close();
   }

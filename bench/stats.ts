@@ -6,7 +6,7 @@ export interface Figure {
   readonly p50: number;
   readonly p99: number;
   readonly unit: string;
-  /** What it is measured against, in the same run: ratio = peer's p50 / this p50 (above 1: this is faster). */
+  /** What it is measured against, in the same run: by how much this p50 is better than the peer's (above 1: this is faster). */
   readonly peers: Readonly<Record<string, number>>;
   readonly promise?: string;
   readonly kept?: boolean;
@@ -39,15 +39,17 @@ export interface FigureOptions {
 export function figure(name: string, samples: readonly number[], options: FigureOptions = {}): Figure {
   const p50 = percentile(samples, 0.5);
   const p99 = percentile(samples, 0.99);
+  const unit = options.unit ?? 'ms';
+  const better = (theirs: number): number => (unit === 'MiB/s' ? p50 / theirs : theirs / p50);
   const peers = Object.fromEntries(
-    Object.entries(options.peers ?? {}).map(([peer, theirs]) => [peer, percentile(theirs, 0.5) / p50]),
+    Object.entries(options.peers ?? {}).map(([peer, theirs]) => [peer, better(percentile(theirs, 0.5))]),
   );
   return {
     name,
     samples: samples.length,
     p50,
     p99,
-    unit: options.unit ?? 'ms',
+    unit,
     peers,
     ...(options.promise === undefined ? {} : { promise: options.promise }),
     ...(options.keeps === undefined ? {} : { kept: options.keeps(p50, p99, peers) }),
@@ -61,8 +63,12 @@ export function printTable(figures: readonly Figure[]): void {
       .join(', ');
     const verdict = kept === undefined ? '' : kept ? ' kept' : ' NOT KEPT';
     console.log(
-      `${name.padEnd(44)} n=${String(samples).padStart(3)}  p50 ${p50.toFixed(1).padStart(8)} ${unit}  p99 ${p99.toFixed(1).padStart(8)} ${unit}` +
+      `${name.padEnd(44)} n=${String(samples).padStart(3)}  p50 ${digits(p50)} ${unit}  p99 ${digits(p99)} ${unit}` +
         `${ratios === '' ? '' : `  ${ratios}`}${promise === undefined ? '' : `  [${promise}:${verdict}]`}`,
     );
   }
+}
+
+function digits(value: number): string {
+  return value.toFixed(Math.abs(value) < 10 ? 2 : 1).padStart(8);
 }
