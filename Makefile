@@ -33,9 +33,10 @@ test-all: templates
 test-kvm: templates
 	@$(NODE) test/kvm/run.ts $(filter-out src/runtime/gvisor/%,$(wildcard src/runtime/*/driver.test.ts))
 
-# What breaks a parser is kept in the corpus, as a file whose name begins with "crash-".
+# What breaks a parser is kept in the corpus, as a file whose name begins with "crash-" (Go: a hash, in testdata/fuzz).
 fuzz: setup
 	@CASEMATE_FUZZ_SECONDS=$${CASEMATE_FUZZ_SECONDS:-120} $(NODE) --test test/fuzz.test.ts
+	@$(GO) test -run '^$$' -fuzz '^FuzzDecoder$$' -fuzztime $${CASEMATE_FUZZ_SECONDS:-120}s .
 
 check: setup
 	@node_modules/.bin/biome format .

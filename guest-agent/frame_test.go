@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"io"
+	"slices"
 	"testing"
+	"testing/iotest"
 )
 
 func read(t *testing.T, wire []byte) []frame {
@@ -52,17 +54,35 @@ func TestResyncAfterHalfAFrame(t *testing.T) {
 func FuzzDecoder(f *testing.F) {
 	f.Add(hello())
 	f.Add([]byte(protoMarker))
+	f.Add(appendFrame(hello(), frame{kind: frameData, stream: 7, payload: []byte("data")}))
 	f.Fuzz(func(t *testing.T, wire []byte) {
-		d := newDecoder(bytes.NewReader(wire))
-		for {
-			if _, _, err := d.next(); err != nil {
-				if err != io.EOF && err != io.ErrUnexpectedEOF {
-					t.Fatal(err)
-				}
-				return
+		whole := decodeAll(t, bytes.NewReader(wire))
+		cut := decodeAll(t, iotest.OneByteReader(bytes.NewReader(wire)))
+		if !slices.Equal(whole, cut) {
+			t.Fatalf("in one piece %q, byte by byte %q", whole, cut)
+		}
+		for _, f := range whole {
+			if !bytes.Contains(wire, []byte(f)) {
+				t.Fatalf("%q stands nowhere in the input", f)
 			}
 		}
 	})
+}
+
+// decodeAll answers every frame in its wire form, which has to be the one that was read.
+func decodeAll(t *testing.T, in io.Reader) []string {
+	var all []string
+	d := newDecoder(in)
+	for {
+		f, _, err := d.next()
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, string(appendFrame(nil, f)))
+	}
 }
 
 func TestRingKeepsTheNewest(t *testing.T) {

@@ -1,9 +1,13 @@
 /** The parsers of hostile bytes, each with what has to hold for any input. A property that fails throws. */
 import assert from 'node:assert/strict';
+import type { IncomingMessage } from 'node:http';
 import { CasemateError } from '../../src/base/errors.ts';
 import { readClientHello } from '../../src/egress/clientHello.ts';
 import { readQuery, writeAnswer } from '../../src/egress/dnsMessage.ts';
+import { readLine } from '../../src/egress/exchange.ts';
 import { asObject, endToEnd, joinCookies, pairs } from '../../src/egress/httpHeaders.ts';
+import type { OpenFlow } from '../../src/egress/openFlow.ts';
+import { previewTokenOf, withoutPreviewCookie, withoutPreviewToken } from '../../src/gateway/previewToken.ts';
 import { FrameDecoder } from '../../src/guest/frame.ts';
 import { inCidr, parseAddress, parseCidr, reachOf } from '../../src/policy/address.ts';
 import { canonicalHost, hostMatches, parseHostPattern } from '../../src/policy/host.ts';
@@ -111,6 +115,31 @@ function headers(bytes: Buffer): void {
   for (const name of Object.keys(asObject(kept))) assert.equal(name, name.toLowerCase());
 }
 
+/** What passes asks for the connection's host alone, however else a server might read it. */
+function request(bytes: Buffer): void {
+  const [method, url = '', ...rawHeaders] = bytes.toString('latin1').split('\n');
+  const name = 'api.example.com';
+  const flow = { target: { host: name, port: 443 }, protocol: 'tls', name } as unknown as OpenFlow;
+  const line = readLine(flow, { method, url, rawHeaders } as unknown as IncomingMessage);
+  if ('allowed' in line) return;
+  assert.match(line.path, /^(\/|\*$)/);
+  const hosts = pairs(rawHeaders).filter(([header]) => header.toLowerCase() === 'host');
+  assert.equal(hosts.length, 1);
+  const named = [`https://${hosts[0]?.[1]}`, ...(url === line.path ? [] : [url])];
+  for (const place of named.map((text) => new URL(text))) {
+    assert.equal(place.host.replace(/\.$/, ''), name);
+    assert.equal(place.username, '');
+  }
+}
+
+/** Whoever is inside of the sandbox sees nothing of a signed URL's token. */
+function preview(bytes: Buffer): void {
+  const [url = '', cookie = ''] = bytes.toString('latin1').split('\n');
+  const seen = { url: withoutPreviewToken(url), headers: { cookie: withoutPreviewCookie({ cookie }) } };
+  assert.equal(previewTokenOf(seen as unknown as IncomingMessage), undefined);
+  assert.ok(seen.url.length <= url.length && url.startsWith(seen.url.split('?')[0] ?? ''));
+}
+
 /** The same frames, however the bytes are cut. */
 function frame(bytes: Buffer): void {
   const read = (size: number): string => {
@@ -139,5 +168,7 @@ export const parsers: Readonly<Record<string, (bytes: Buffer) => void>> = {
   address,
   policy,
   headers,
+  request,
+  preview,
   frame,
 };
