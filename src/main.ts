@@ -223,6 +223,7 @@ async function runServer(config: ServeConfig): Promise<void> {
   const gateway = await createGateway(core, {
     log,
     protocols: [e2b],
+    ...(config.domain === undefined ? {} : { domain: config.domain }),
     ...(tls === undefined ? {} : { tls }),
   });
   dropRights(user); // before the first byte of a client or of a sandbox is read

@@ -23,6 +23,10 @@ export const limits = {
   sandboxTimeoutMsDefault: 5 * 60_000,
   /** The longest time limit that a sandbox may ask for. */
   sandboxTimeoutMsMax: 24 * 3_600_000,
+  /** How long a signed preview URL opens a port where nothing is said. */
+  previewMsDefault: 3_600_000,
+  /** The longest time that a signed preview URL may be asked for. */
+  previewMsMax: 7 * 24 * 3_600_000,
   /** Processors of a sandbox that asks for none. */
   sandboxCpusDefault: 1,
   /** Memory of a sandbox that asks for none. */

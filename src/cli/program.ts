@@ -16,6 +16,7 @@ import { lsCommand } from './ls.ts';
 import { pauseCommand, resumeCommand } from './pause.ts';
 import { policyCommand } from './policy.ts';
 import { poolCommand } from './pool.ts';
+import { previewCommand } from './preview.ts';
 import { psCommand } from './ps.ts';
 import { runCommand } from './run.ts';
 import { secretCommand } from './secret.ts';
@@ -57,6 +58,7 @@ export function createProgram(): Command {
     snapshotCommand,
     forkCommand,
     egressCommand,
+    previewCommand,
     volumeCommand,
     policyCommand,
     secretCommand,

@@ -29,6 +29,7 @@ import type { EgressClient, KernelRefusal } from '../egress/types.ts';
 import { Egress } from './egress.ts';
 import { type LearnedFrom, learnedFrom } from './learning.ts';
 import { Policies } from './policies.ts';
+import { Previews } from './previews.ts';
 import { type AuditAction, Recorder } from './recorder.ts';
 import { Sandboxes } from './sandboxes.ts';
 import { SecretBox } from './secretBox.ts';
@@ -83,6 +84,7 @@ export class Core {
   readonly secrets: Secrets;
   readonly webhooks: Webhooks;
   readonly policies: Policies;
+  readonly previews: Previews;
   readonly #options: CoreOptions;
   readonly #recorder: Recorder;
   readonly #egress: Egress;
@@ -116,6 +118,7 @@ export class Core {
     });
     this.snapshots = new Snapshots({ ...options, recorder: this.#recorder, sandboxes: this.sandboxes });
     this.tokens = new SandboxTokens(options.tokenSecret);
+    this.previews = new Previews({ ...shared, sandboxes: this.sandboxes });
   }
 
   /** @param pools wanted now; they win over those that were set through the API earlier. */

@@ -100,8 +100,9 @@ export function draftRow(
 /** What a fork of `source` begins with: the same, with a time limit of its own from now. */
 export function draftCopy(source: SandboxRow, nowMs: number): SandboxRow {
   const { startedAt: _startedAt, source: _source, pausedAt: _pausedAt, pauseId: _pauseId, ...same } = source;
+  const { publicPorts: _publicPorts, ...closed } = same; // nobody asked for those of the fork
   return {
-    ...same,
+    ...closed,
     id: '',
     isolation: '',
     state: 'starting',

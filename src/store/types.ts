@@ -73,6 +73,8 @@ export interface SandboxRow {
   readonly secrets?: readonly string[];
   /** Whether names that no rule allows get addresses that lead nowhere. */
   readonly learns?: boolean;
+  /** Ports that everybody may visit. */
+  readonly publicPorts?: readonly number[];
   /** The named snapshot that it was started from. */
   readonly snapshotId?: string;
   /** Where a paused one lies. */

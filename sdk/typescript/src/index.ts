@@ -10,7 +10,7 @@ export type {
 export { CasemateError, type ErrorCode, errorCodes } from './errors.ts';
 export type { ExecResult } from './exec.ts';
 export { Files, type ReadOptions, type WriteOptions } from './files.ts';
-export { type PortForward, Ports } from './ports.ts';
+export { type PortForward, Ports, type Preview } from './ports.ts';
 export { type OutputChunk, SandboxProcess, type Signal } from './process.ts';
 export {
   type CreateOptions,

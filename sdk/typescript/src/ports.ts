@@ -11,6 +11,12 @@ export interface PortForward extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+export interface Preview {
+  readonly url: string;
+  /** ISO 8601, UTC; none where everybody may visit. */
+  readonly expiresAt?: string;
+}
+
 /** Node's and Bun's constructor take headers; the web's does not. */
 type WebSocketWithHeaders = new (url: string, options: { headers: Record<string, string> }) => WebSocket;
 
@@ -50,6 +56,28 @@ export class Ports {
       await new Promise<void>((resolve) => server.close(() => resolve()));
     };
     return { port: localPort, url: `http://127.0.0.1:${localPort}`, close, [Symbol.asyncDispose]: close };
+  }
+
+  /**
+   * A URL that opens `port` to whoever has it, a browser too, until it runs out or the sandbox ends.
+   *
+   * @param options.expiresInMs an hour by default, a week at most.
+   * @throws CasemateError `unsupported` where the server has no domain and is not on this machine.
+   * @example
+   * const { url } = await sbx.ports.preview(3000, { expiresInMs: 600_000 })
+   */
+  async preview(port: number, options: { expiresInMs?: number } = {}): Promise<Preview> {
+    return this.#transport.json('POST', `${this.#path}/${port}/preview`, { json: options });
+  }
+
+  /** Lets everybody visit `port`, without a token. */
+  async publish(port: number): Promise<Preview> {
+    return this.#transport.json('PUT', `${this.#path}/${port}/public`);
+  }
+
+  /** Lets nobody visit `port` without a token again. */
+  async unpublish(port: number): Promise<void> {
+    await this.#transport.done('DELETE', `${this.#path}/${port}/public`);
   }
 
   #tunnel(port: number, socket: Socket): void {

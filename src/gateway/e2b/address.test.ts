@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage } from 'node:http';
 import { it } from 'node:test';
-import { addressOf, domainOf, speaksE2b } from './address.ts';
+import { addressOf, speaksE2b } from './address.ts';
 
 const id = 'abcdefghij0123456789';
 
@@ -62,15 +62,4 @@ it('leaves Casemate’s own routes alone', () => {
   ]) {
     assert.equal(speaksE2b(request(url, { host: 'localhost' })), true, url);
   }
-});
-
-it('tells the domain below which ports are found', () => {
-  const domain = (host: string): string => domainOf(request('/', { host }));
-  assert.equal(domain('api.sandboxes.test:8443'), 'sandboxes.test:8443');
-  assert.equal(domain('127.0.0.1:7070'), 'localhost:7070');
-  assert.equal(domain('10.0.0.5:7070'), '10.0.0.5:7070');
-  const own = (host: string): string => domainOf(request('/', { host }), 'own.test');
-  assert.equal(own('127.0.0.1:7070'), 'own.test:7070');
-  assert.equal(own('[::1]:7070'), 'own.test:7070');
-  assert.equal(own('api.other.test'), 'other.test');
 });

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { CasemateError } from '../../base/errors.ts';
 import { sandboxNamedBy } from '../../control/tokens.ts';
+import { hostOf } from '../domain.ts';
 
 /** The port that E2B's agent listens on; here the gateway answers in its place. */
 export const agentPort = 49_983;
@@ -15,12 +16,6 @@ const labelPattern = /^(\d{1,5})-([a-z0-9]{20})(?:-[a-z0-9]+)?\./i;
 const restPath =
   /^\/(?:v[23]\/)?(?:sandboxes|snapshots|templates|volumes|volumecontent|secrets|teams|events)(?:[/?]|$)/;
 const signedFilePath = /^\/files\?(?:.*&)?signature=v1_/;
-
-/** The host that the client asked for, with its port. */
-export function hostOf(request: IncomingMessage): string {
-  const authority = request.headers[':authority'];
-  return (typeof authority === 'string' ? authority : request.headers.host) ?? '';
-}
 
 /** Undefined for a request that names no sandbox. @throws CasemateError `invalid_request` */
 export function addressOf(request: IncomingMessage): Address | undefined {
@@ -72,17 +67,4 @@ export function speaksE2b(request: IncomingMessage): boolean {
 /** A signed file URL made with E2B_SANDBOX_URL: it does not say which sandbox it is for, its signature does. */
 export function isSignedFile(url: string): boolean {
   return signedFilePath.test(url);
-}
-
-/**
- * The `domain` that a client is told, from the host that it asked: `{port}-{id}.{domain}` leads here. Loopback is called
- * `localhost`, below which browsers and curl find every name. Who came by an address is told the server's own domain.
- */
-export function domainOf(request: IncomingMessage, own?: string): string {
-  if (own !== undefined) {
-    const byAddress = /^(?:[\d.]+|\[[\da-f:.]+\]|localhost)(:\d+)?$/i.exec(hostOf(request));
-    if (byAddress !== null) return `${own}${byAddress[1] ?? ''}`;
-  }
-  const host = hostOf(request).replace(/^(?:api|sandbox)\./, '');
-  return host.replace(/^(?:127\.0\.0\.1|\[::1\])(?=:|$)/, 'localhost');
 }

@@ -8,7 +8,7 @@ import { limits } from '../../base/limits.ts';
 import type { ContextEntry } from '../../control/templates/blobs.ts';
 import type { LogLine } from '../../control/templates/buildLog.ts';
 import type { TemplateVersionRow } from '../../store/templateTypes.ts';
-import { hostOf } from './address.ts';
+import { hostOf } from '../domain.ts';
 import { takeArchive } from './buildFiles.ts';
 import {
   fromOf,

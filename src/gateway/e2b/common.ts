@@ -48,7 +48,7 @@ export function timeoutMsOf(seconds: number): number {
 
 /** How to reach a sandbox, with the tokens that open it. */
 export function access({ core, domain, publicPorts }: Call, row: SandboxRow): object {
-  const needsToken = !publicPorts || row.labels[labels.privatePorts] !== undefined;
+  const needsToken = !publicPorts || row.labels[labels.privatePorts] !== 'no';
   return accessView(row, {
     domain,
     envdAccessToken: core.tokens.of('agent', row.id),

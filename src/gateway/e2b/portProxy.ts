@@ -6,16 +6,20 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { type Duplex, pipeline } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import { CasemateError } from '../../base/errors.ts';
 import type { Principal } from '../../control/access.ts';
 import type { Core } from '../../control/core.ts';
-import { type Address, hostOf } from './address.ts';
+import type { SandboxRow } from '../../store/types.ts';
+import { hostOf } from '../domain.ts';
+import { previewCookie, previewTokenOf, withoutPreviewCookie, withoutPreviewToken } from '../previewToken.ts';
+import type { Address } from './address.ts';
 import { headerOf } from './auth.ts';
 import { closedPortRefusal, isGone, notFoundRefusal, Refusal } from './http.ts';
 import { labels } from './views.ts';
 
 export interface PortOptions {
-  /** Whether ports of a sandbox may be visited by everybody where its creator did not say otherwise. */
+  /** Whether ports of a sandbox that E2B's clients made may be visited by everybody where they did not say otherwise. */
   readonly publicPorts: boolean;
 }
 
@@ -46,7 +50,7 @@ export async function proxyRequest(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const { principal, maskedHost } = visitorOf(core, options, address, request);
+  const { principal, maskedHost, cookie } = visitorOf(core, options, address, request);
   const { port, done } = await connect(core, principal, address);
   port.once('close', done);
   port.on('error', () => port.destroy()); // there may be nobody else who listens when it fails
@@ -54,7 +58,7 @@ export async function proxyRequest(
   const inner = httpRequest({
     createConnection: () => port,
     method: request.method ?? 'GET',
-    path: request.url ?? '/',
+    path: withoutPreviewToken(request.url ?? '/'),
     headers: { ...forwarded(request), host: maskedHost ?? hostOf(request), connection: 'close' },
     setDefaultHeaders: false,
     setHost: false,
@@ -62,7 +66,7 @@ export async function proxyRequest(
   await new Promise<void>((resolve, reject) => {
     inner.on('error', (error) => reject(badAnswer(address, error)));
     inner.once('response', (answer) => {
-      response.writeHead(answer.statusCode ?? 502, returned(answer));
+      response.writeHead(answer.statusCode ?? 502, returned(answer, cookie));
       pipeline(answer, response, () => resolve());
     });
     pipeline(request, inner, () => {});
@@ -96,7 +100,8 @@ export async function proxyUpgrade(
   const lines = Object.entries(headers).flatMap(([name, value]) =>
     [value ?? []].flat().map((one) => `${name}: ${one}`),
   );
-  port.write(`${request.method ?? 'GET'} ${request.url ?? '/'} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`);
+  const path = withoutPreviewToken(request.url ?? '/');
+  port.write(`${request.method ?? 'GET'} ${path} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`);
   port.write(head);
   pipeline(socket, port, () => {});
   pipeline(port, socket, () => {});
@@ -105,28 +110,48 @@ export async function proxyUpgrade(
 interface Visitor {
   readonly principal: Principal;
   readonly maskedHost: string | undefined;
+  /** For the browser to keep, where it came by a signed URL. */
+  readonly cookie: string | undefined;
 }
 
 function visitorOf(core: Core, options: PortOptions, address: Address, request: IncomingMessage): Visitor {
   const { sandboxId, port } = address;
   try {
     const principal = core.holderOf(sandboxId);
-    const notes = core.sandboxes.get(principal, sandboxId).labels;
-    if (!options.publicPorts || notes[labels.privatePorts] !== undefined) {
-      needTrafficToken(core, sandboxId, headerOf(request, trafficTokenHeader));
-    }
-    const maskedHost = notes[labels.maskedHost]?.replaceAll(/\$\{PORT\}/g, String(port));
-    return { principal, maskedHost };
+    const row = core.sandboxes.get(principal, sandboxId);
+    const maskedHost = row.labels[labels.maskedHost]?.replaceAll(/\$\{PORT\}/g, String(port));
+    return { principal, maskedHost, cookie: admit(core, options, { row, port }, request) };
   } catch (error) {
     throw isGone(error) ? notFoundRefusal(sandboxId) : error;
   }
 }
 
-function needTrafficToken(core: Core, sandboxId: string, token: string | undefined): void {
-  if (token !== undefined && core.tokens.matches('ports', sandboxId, token)) return;
-  const what = token === undefined ? 'Traffic access token is missing' : 'Invalid traffic access token';
-  const how = `send the sandbox's trafficAccessToken in ${trafficTokenHeader}, or start the server with --e2b-previews public`;
-  throw new Refusal({ sandboxId, message: `${what}: ${how}.`, code: 403 });
+/** A cookie where the visitor came by a signed URL and is to stay. @throws Refusal for whoever may not visit the port. */
+function admit(
+  core: Core,
+  options: PortOptions,
+  { row, port }: { readonly row: SandboxRow; readonly port: number },
+  request: IncomingMessage,
+): string | undefined {
+  const signed = previewTokenOf(request);
+  const leftMs = signed && core.previews.leftMs(row.id, port, signed.token);
+  if (signed !== undefined && leftMs !== undefined) {
+    return signed.from === 'query' ? previewCookie(signed.token, leftMs, isSecure(request)) : undefined;
+  }
+  if (core.previews.isPublic(row, port)) return undefined;
+  if (options.publicPorts && row.labels[labels.privatePorts] === 'no') return undefined;
+  const token = headerOf(request, trafficTokenHeader);
+  if (token !== undefined && core.tokens.matches('ports', row.id, token)) return undefined;
+  const refuse = (message: string): Refusal => new Refusal({ sandboxId: row.id, message, code: 403 });
+  if (token !== undefined) throw refuse(`Invalid traffic access token: ${how}.`);
+  if (signed !== undefined) throw refuse('This preview URL has run out, or is for another port or sandbox.');
+  throw refuse(`Traffic access token is missing: ${how}.`);
+}
+
+const how = `open a signed URL (casemate preview), send the sandbox's trafficAccessToken in ${trafficTokenHeader}, or start the server with --e2b-previews public`;
+
+function isSecure({ headers, socket }: IncomingMessage): boolean {
+  return headers[':scheme'] === 'https' || (socket as Partial<TLSSocket>).encrypted === true;
 }
 
 async function connect(
@@ -151,11 +176,20 @@ function forwarded({ headers }: IncomingMessage): OutgoingHttpHeaders {
   const kept = Object.entries(headers).filter(
     ([name]) => !name.startsWith(':') && !notForwarded.has(name) && !named.includes(name),
   );
-  return Object.fromEntries(kept);
+  const { cookie: _cookie, ...rest } = Object.fromEntries(kept);
+  const cookie = withoutPreviewCookie(headers);
+  const { referer } = headers; // of the page whose URL was signed
+  return {
+    ...rest,
+    ...(referer === undefined ? {} : { referer: withoutPreviewToken(referer) }),
+    ...(cookie === undefined ? {} : { cookie }),
+  };
 }
 
 /** HTTP/2 knows no headers of a connection, and Node refuses to send them there. */
-function returned({ headers }: IncomingMessage): OutgoingHttpHeaders {
+function returned({ headers }: IncomingMessage, cookie: string | undefined): OutgoingHttpHeaders {
   const perHop = ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade'];
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !perHop.includes(name)));
+  const kept = Object.fromEntries(Object.entries(headers).filter(([name]) => !perHop.includes(name)));
+  if (cookie === undefined) return kept;
+  return { ...kept, 'set-cookie': [...(headers['set-cookie'] ?? []), cookie] };
 }

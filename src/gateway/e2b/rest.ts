@@ -6,7 +6,7 @@ import { limits } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import type { Core } from '../../control/core.ts';
 import { errorOf } from '../native/errors.ts';
-import { domainOf } from './address.ts';
+import { domainOf } from '../domain.ts';
 import { apiKeyOf } from './auth.ts';
 import { buildRoutes } from './buildRoutes.ts';
 import { bodyOf } from './errors.ts';

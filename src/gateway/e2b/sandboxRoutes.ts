@@ -46,7 +46,7 @@ async function create(call: Call, timeoutMsDefault: number): Promise<unknown> {
     }),
     policyIsOperators: call.internet === 'open',
     labels: {
-      ...(isPrivate ? { [labels.privatePorts]: 'yes' } : {}),
+      [labels.privatePorts]: isPrivate ? 'yes' : 'no',
       ...(network?.maskRequestHost === undefined ? {} : { [labels.maskedHost]: network.maskRequestHost }),
     },
   });

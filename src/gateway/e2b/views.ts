@@ -61,7 +61,7 @@ export function detailView(row: SandboxRow, domain: string): object {
     lifecycle: { onTimeout: row.onTimeout, autoResume: row.autoResume },
     network: {
       ...networkView(row.egress?.policy),
-      allowPublicTraffic: row.labels[labels.privatePorts] === undefined,
+      allowPublicTraffic: row.labels[labels.privatePorts] === 'no',
       ...(maskRequestHost === undefined ? {} : { maskRequestHost }),
     },
   };

@@ -19,7 +19,8 @@ import { hostRoutes } from './hostRoutes.ts';
 import { Listener, type TlsPair } from './listener.ts';
 import { apiVersion, openApiDocument } from './openapi.ts';
 import { policyRoutes } from './policyRoutes.ts';
-import { isSchema, type Route } from './route.ts';
+import { previewRoutes } from './previewRoutes.ts';
+import { type Call, isSchema, type Route } from './route.ts';
 import { sandboxRoutes } from './sandboxRoutes.ts';
 import { snapshotRoutes } from './snapshotRoutes.ts';
 import { templateRoutes } from './templateRoutes.ts';
@@ -38,6 +39,7 @@ export const routes: readonly Route[] = [
   ...templateRoutes,
   ...secretRoutes,
   ...policyRoutes,
+  ...previewRoutes,
 ];
 
 const closeGraceMs = 2000;
@@ -55,6 +57,8 @@ export interface GatewayOptions {
   readonly protocols?: readonly WireProtocol[];
   /** Serves TLS on the same port, beside what is in the clear. */
   readonly tls?: TlsPair;
+  /** Below which ports of sandboxes are found. */
+  readonly domain?: string;
 }
 
 export async function createGateway(core: Core, options: GatewayOptions): Promise<Gateway> {
@@ -91,7 +95,7 @@ export async function createGateway(core: Core, options: GatewayOptions): Promis
     handle: async () => undefined,
   };
   serveDocs(fastify, openApiDocument([health, ...routes]));
-  for (const route of routes) addRoute(fastify, core, route);
+  for (const route of routes) addRoute(fastify, { core, domain: options.domain }, route);
   await fastify.ready();
   // One request through everything, so that what is loaded late is loaded while the program's files can be read.
   await fastify.inject({ method: 'POST', url: '/v1/nothing', payload: {} });
@@ -162,7 +166,8 @@ function principalOf(request: FastifyRequest): Principal | undefined {
   return principals.get(request);
 }
 
-function addRoute(fastify: FastifyInstance, core: Core, route: Route): void {
+function addRoute(fastify: FastifyInstance, context: Pick<Call, 'core' | 'domain'>, route: Route): void {
+  const { core } = context;
   const params = route.params ?? {};
   fastify.route({
     method: route.method,
@@ -190,12 +195,12 @@ function addRoute(fastify: FastifyInstance, core: Core, route: Route): void {
         throw new CasemateError('invalid_request', 'This route takes no body.');
       }
     },
-    handler: (request, reply) => handle(core, route, request, reply),
+    handler: (request, reply) => handle(context, route, request, reply),
   });
 }
 
 async function handle(
-  core: Core,
+  context: Pick<Call, 'core' | 'domain'>,
   route: Route,
   request: FastifyRequest,
   reply: FastifyReply,
@@ -206,7 +211,7 @@ async function handle(
   reply.raw.once('close', () => gone.abort());
   reply.code(route.status);
   const answer = await route.handle({
-    core,
+    ...context,
     principal,
     params: request.params as Record<string, string>,
     query: request.query,

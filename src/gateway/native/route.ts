@@ -13,6 +13,8 @@ export interface Call {
   readonly body: unknown;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
+  /** The server's own, where it has one. */
+  readonly domain: string | undefined;
   /** Aborted when the client goes away before the answer is complete. */
   readonly signal: AbortSignal;
 }

@@ -106,6 +106,7 @@ export function jsonBody(value: unknown): RequestInit {
 function sampleText(name: string, schema: Schema): string {
   if (/Id$/.test(name)) return unknownId;
   if (name === 'scope') return 'tenant';
+  if (name === 'port') return '3000';
   if (name === 'template') return 'no-such-template'; // what a probe might build or remove is nobody's
   if (['path', 'from', 'to', 'cwd'].includes(name)) return '/tmp/casemate-probe';
   return schema.pattern?.includes('=') === true ? 'a=b' : 'a';
