@@ -7,7 +7,7 @@ import {
   constants,
 } from 'node:http2';
 import type { Duplex, Readable, Writable } from 'node:stream';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { connect as connectTls, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import type { Policy } from '../policy/policy.ts';
 import { asObject, endToEnd, joinCookies } from './httpHeaders.ts';
 import { egressLimits } from './limits.ts';
@@ -41,6 +41,14 @@ export interface Sent {
   readonly body: Writable | undefined;
   readonly answer: Promise<Answer>;
   destroy(): void;
+}
+
+let shared: SecureContext | undefined;
+
+/** One for all connections: making it reads every authority that this machine trusts. */
+function trust(): SecureContext {
+  shared ??= createSecureContext({ minVersion: 'TLSv1.2' });
+  return shared;
 }
 
 type Place = Pick<OpenFlow, 'sandbox' | 'target' | 'literal' | 'protocol'>;
@@ -175,7 +183,7 @@ export class HttpUpstream {
       socket,
       servername,
       ALPNProtocols: http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
-      minVersion: 'TLSv1.2',
+      secureContext: trust(),
       ...(this.#ticket === undefined ? {} : { session: this.#ticket }),
     });
     secured.on('session', (ticket) => {

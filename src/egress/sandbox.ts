@@ -150,7 +150,7 @@ export class SandboxEgress {
     if (this.flows.size >= open) {
       return refuse('budget_exhausted', `No more than ${open} connections may be open at once; close some.`);
     }
-    if (this.bytesUsed() >= (budgets.bytesMax ?? Number.POSITIVE_INFINITY)) return this.outOfBytes();
+    if (budgets.bytesMax !== undefined && this.bytesUsed() >= budgets.bytesMax) return this.outOfBytes();
     if (!this.#bucketOf(target).take()) {
       return refuse('rate_limited', 'Too many new connections to this host; reuse connections or wait.');
     }
