@@ -55,9 +55,23 @@ func runLayerStep(args []string) error {
 	case "folder":
 		return os.MkdirAll(step.Target, 0o755)
 	case "copy":
-		return step.copy()
+		had := hasSandboxUser()
+		if err := step.copy(); err != nil || !had || hasSandboxUser() {
+			return err
+		}
+		return setUpImage() // the copy brought other tables of users: every template has this one
+	case "list":
+		return listTree()
+	case "mirror":
+		return mirrorTree()
 	}
 	return fmt.Errorf("no step %q", step.Op)
+}
+
+func hasSandboxUser() bool {
+	users := userTable{}
+	_, err := users.find(sandboxUser)
+	return err == nil
 }
 
 // copier copies with owners and modes as they are asked for.

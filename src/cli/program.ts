@@ -5,6 +5,7 @@ import { auditCommand } from './audit.ts';
 import { completionCommand } from './completion.ts';
 import { cpCommand } from './cp.ts';
 import { createCommand } from './create.ts';
+import { diskCommand } from './disk.ts';
 import { doctorCommand } from './doctor.ts';
 import { egressCommand } from './egress.ts';
 import { execCommand } from './exec.ts';
@@ -60,6 +61,7 @@ export function createProgram(): Command {
     egressCommand,
     previewCommand,
     volumeCommand,
+    diskCommand,
     policyCommand,
     secretCommand,
     templateCommand,

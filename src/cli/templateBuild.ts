@@ -14,6 +14,7 @@ interface BuildFlags {
   image?: string;
   archive?: string;
   layout?: string;
+  fromSandbox?: string;
   tag?: string;
   buildArg: Record<string, string>;
   target?: string;
@@ -37,6 +38,7 @@ export function templateBuildCommand(template: Command, program: Command): void 
     .option('--image <name>', 'an image of a registry that the server may use')
     .option('--archive <file>', 'an image as `docker save` writes it')
     .option('--layout <folder>', 'an image in OCI layout')
+    .option('--from-sandbox <id>', 'the files of a running sandbox')
     .option('--tag <tag>', 'moved to the new version; latest by default')
     .option('--build-arg <name=value>', 'value of an ARG; repeatable', pair, {})
     .option('--target <stage>', 'the stage that is built; the last by default')
@@ -59,9 +61,14 @@ export function templateBuildCommand(template: Command, program: Command): void 
 }
 
 function sourceOf(context: string | undefined, flags: BuildFlags): TemplateSource | undefined {
-  const { file, image, archive, layout } = flags;
-  if ([context ?? file, image, archive, layout].filter((given) => given !== undefined).length > 1)
-    throw new CasemateError('invalid_request', 'Give one of: a context, --image, --archive, --layout.');
+  const { file, image, archive, layout, fromSandbox: sandbox } = flags;
+  const given = [context ?? file, image, archive, layout, sandbox].filter((source) => source !== undefined);
+  if (given.length > 1)
+    throw new CasemateError(
+      'invalid_request',
+      'Give one of: a context, --image, --archive, --layout, --from-sandbox.',
+    );
+  if (sandbox !== undefined) return { sandbox };
   if (image !== undefined) return { image };
   if (archive !== undefined) return { archive };
   if (layout !== undefined) return { layout };

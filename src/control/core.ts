@@ -26,6 +26,7 @@ import { authenticate, hashSecret, needAdmin, needTenant, type Principal, sandbo
 import type { Presets } from '../policy/policy.ts';
 import type { Clock } from './clock.ts';
 import type { EgressClient, KernelRefusal } from '../egress/types.ts';
+import { Disk } from './disk.ts';
 import { Egress } from './egress.ts';
 import { type LearnedFrom, learnedFrom } from './learning.ts';
 import { Policies } from './policies.ts';
@@ -80,6 +81,7 @@ export class Core {
   readonly images: Templates;
   readonly volumes: Volumes;
   readonly volumeFiles: VolumeFiles;
+  readonly disk: Disk;
   readonly tokens: SandboxTokens;
   readonly secrets: Secrets;
   readonly webhooks: Webhooks;
@@ -106,9 +108,11 @@ export class Core {
       ...shared,
       egress: this.#egress,
       blobs: new Blobs(options.contextsDir),
+      useSandbox: (principal, id) => this.sandboxes.use(principal, id),
     });
     this.volumes = new Volumes({ ...options, recorder: this.#recorder });
     this.volumeFiles = new VolumeFiles({ ...shared, volumes: this.volumes });
+    this.disk = new Disk({ ...shared, images: this.images });
     this.sandboxes = new Sandboxes({
       ...shared,
       egress: this.#egress,

@@ -5,6 +5,7 @@ import type { SandboxNode } from '../node/types.ts';
 import type { SandboxRow, Store } from '../store/types.ts';
 import type { Clock } from './clock.ts';
 import type { Egress } from './egress.ts';
+import type { Catalog } from './templates/catalog.ts';
 import type { Reaper } from './reaper.ts';
 import { advance } from './state.ts';
 
@@ -14,6 +15,7 @@ export interface PausesOptions {
   readonly clock: Clock;
   readonly reaper: Reaper;
   readonly egress: Egress;
+  readonly catalog: Catalog;
 }
 
 export class Pauses {
@@ -81,7 +83,7 @@ export class Pauses {
     return this.alone(id, async () => {
       const row = this.#row(id);
       if (row.state === 'running') return row;
-      const { node, clock, reaper, egress } = this.#options;
+      const { node, clock, reaper, egress, catalog } = this.#options;
       const resuming = this.#advance(row, 'resuming');
       const pauseId = row.pauseId ?? '';
       try {
@@ -91,6 +93,7 @@ export class Pauses {
           bind: { env: {} },
           limits: row.limits,
           held: row.volumes ?? [],
+          ...catalog.startOf(row.templateVersionId),
           onTaken: () => {},
         });
         await egress.inTurn(id, () => egress.bind(live, this.#row(id))); // it came back with another address

@@ -49,6 +49,7 @@ export type AuditAction =
   | 'template.collect'
   | 'webhook.set'
   | 'webhook.remove'
+  | 'disk.clean'
   | 'pool.set'
   | 'key.create'
   | 'key.remove';

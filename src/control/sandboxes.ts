@@ -157,7 +157,10 @@ export class Sandboxes {
     const { runtime, limits } = draft;
     const what = { limits, bind, volumes: added };
     return this.#begin(principal, draft, (onTaken) => {
-      if (snapshot !== undefined) return node.restore({ ...what, snapshotId: snapshot.id, held, onTaken });
+      if (snapshot !== undefined) {
+        const kept = this.#options.catalog.startOf(snapshot.templateVersionId);
+        return node.restore({ ...what, ...kept, snapshotId: snapshot.id, held, onTaken });
+      }
       const { nodeName = draft.template, start } = template ?? {};
       const from = { template: nodeName, ...(start === undefined ? {} : { start }) };
       return node.claim({ ...what, ...from, runtime, onTaken });
@@ -170,8 +173,10 @@ export class Sandboxes {
     const hostname = `${source.hostname.slice(0, hostnameCharactersKept)}-${newId(6)}`;
     const draft = { ...draftCopy(source, clock.now()), hostname };
     const bind = { env: {}, user: source.user, hostname };
+    const { limits, volumes: held = [], templateVersionId } = source;
+    const kept = this.#options.catalog.startOf(templateVersionId);
     return this.#begin(principal, draft, (onTaken) =>
-      node.restore({ snapshotId, limits: source.limits, bind, held: source.volumes ?? [], onTaken }),
+      node.restore({ ...kept, snapshotId, limits, bind, held, onTaken }),
     );
   }
 

@@ -3,6 +3,7 @@ import { readFileSync, statfsSync } from 'node:fs';
 import { CasemateError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import type { RootVolume } from '../rootd/protocol.ts';
+import type { Inspection } from '../runtime/driver.ts';
 
 /** What a sandbox takes at least before a program in it asks for memory. */
 const sandboxMemoryMibLeast = 32;
@@ -46,6 +47,20 @@ export function admit(room: HostRoom, starting: number): void {
       `The host has ${room.diskAvailableMib} MiB of disk left, of which ${limits.hostDiskReserveMib} MiB are held back.`,
     );
   }
+}
+
+/** Its memory and its files have to fit on the disk. @throws CasemateError `no_capacity` */
+export function admitSnapshot(
+  room: HostRoom,
+  { memoryBytes, diskBytes }: Pick<Inspection, 'memoryBytes' | 'diskBytes'>,
+): void {
+  const neededMib = Math.ceil((memoryBytes + diskBytes) / (1024 * 1024));
+  const freeMib = room.diskAvailableMib - limits.hostDiskReserveMib;
+  if (neededMib <= freeMib) return;
+  throw new CasemateError(
+    'no_capacity',
+    `A snapshot of about ${neededMib} MiB does not fit: ${Math.max(0, freeMib)} MiB of disk are not held back.`,
+  );
 }
 
 /**

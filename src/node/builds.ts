@@ -1,11 +1,15 @@
 /** Layers of templates on this host, as the server sees them; the root process keeps and mounts them. */
+import { limits as bounds } from '../base/limits.ts';
 import type { RootImageSource, RootInstance } from '../rootd/protocol.ts';
+import { admit, hostRoom } from './admission.ts';
 import type { RootClient } from './rootClient.ts';
 import type { LiveSandbox, NodeBuilds } from './types.ts';
 
 export interface HostBuildsOptions {
   readonly root: RootClient;
   /** Admits one more sandbox to the host. @throws CasemateError `no_capacity` */
+  /** A folder on the file system that sandboxes' disks take their bytes from. */
+  readonly diskProbeDir: string;
   readonly admit: (start: () => Promise<RootInstance>) => Promise<RootInstance>;
   readonly connect: (instance: RootInstance) => Promise<LiveSandbox>;
 }
@@ -28,9 +32,19 @@ export class HostBuilds implements NodeBuilds {
     return (await this.#options.root.call('hasLayer', { digest })).has;
   }
 
+  admit(): void {
+    admit(hostRoom(this.#options.diskProbeDir), 0);
+  }
+
   async start(params: Parameters<NodeBuilds['start']>[0]): Promise<LiveSandbox> {
-    const { root, admit, connect } = this.#options;
-    const sandbox = await connect(await admit(() => root.call('startLayer', params)));
+    const { root, connect, diskProbeDir } = this.#options;
+    // A step may write much, but never so much that the host's disk is full.
+    const leftMib = hostRoom(diskProbeDir).diskAvailableMib - bounds.hostDiskReserveMib;
+    const diskMib = Math.max(bounds.sandboxDiskMibMin, Math.min(params.limits.diskMib, leftMib));
+    const limits = { ...params.limits, diskMib };
+    const sandbox = await connect(
+      await this.#options.admit(() => root.call('startLayer', { ...params, limits })),
+    );
     await sandbox.guest.bind({ clockUnixMs: Date.now(), cpus: params.limits.cpus });
     return sandbox;
   }

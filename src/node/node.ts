@@ -1,14 +1,14 @@
 /** The sandboxes of this host as the server sees them: pools, claims, adoption; the root process does the work. */
-import { randomBytes } from 'node:crypto';
 import { CasemateError } from '../base/errors.ts';
 import { limits as bounds } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { attachAgent } from '../guest/attach.ts';
 import type { RootInstance, RuntimeProbe } from '../rootd/protocol.ts';
 import type { Inspection, RuntimeCapabilities, SandboxLimits } from '../runtime/driver.ts';
-import { admit, hostRoom } from './admission.ts';
 import { HostBuilds } from './builds.ts';
-import { runStart } from './imageStart.ts';
+import { HostDisk } from './disk.ts';
+import { freshEntropy, newMachineId } from './identity.ts';
+import { admit, admitSnapshot, hostRoom } from './admission.ts';
 import { Pool } from './pool.ts';
 import { Rest, wake } from './rest.ts';
 import type { RootClient } from './rootClient.ts';
@@ -35,6 +35,10 @@ const defaultLimits: SandboxLimits = {
   pids: bounds.sandboxPidsDefault,
 };
 
+interface Wanted extends Pick<ClaimRequest, 'template' | 'runtime' | 'limits'> {
+  readonly start?: StartCommand | undefined;
+}
+
 /** The user that every template has. */
 const defaultUser = 'user';
 const limitFields = ['cpus', 'memoryMib', 'diskMib', 'pids'] as const;
@@ -49,6 +53,7 @@ export interface HostNodeOptions {
 export class HostNode implements SandboxNode {
   readonly builds: NodeBuilds;
   readonly volumes: HostVolumes;
+  readonly disk: HostDisk;
   readonly #options: HostNodeOptions;
   readonly #live = new Map<string, LiveSandbox>();
   /** What the root process said of each that was connected to. */
@@ -66,8 +71,10 @@ export class HostNode implements SandboxNode {
   constructor(options: HostNodeOptions) {
     this.#options = options;
     this.volumes = new HostVolumes(options.root, options.diskProbeDir);
+    this.disk = new HostDisk(options.root, options.diskProbeDir);
     this.builds = new HostBuilds({
       root: options.root,
+      diskProbeDir: options.diskProbeDir,
       admit: (start) => this.#admitted(start),
       connect: (instance) => this.#connectOrDestroy(instance, 'cold'),
     });
@@ -146,8 +153,7 @@ export class HostNode implements SandboxNode {
       const warm = pool.take();
       if (warm !== undefined) return warm;
     }
-    const { template, runtime, limits, start } = request;
-    return this.#started(await this.#make(template, runtime, limits, 'cold'), start);
+    return this.#make(request, 'cold');
   }
 
   async restore(request: RestoreRequest): Promise<LiveSandbox> {
@@ -164,7 +170,7 @@ export class HostNode implements SandboxNode {
       }
       await this.volumes.attach(sandbox, request.volumes);
       await this.#renew(sandbox, request.bind, id === undefined);
-      await ensureStarted(sandbox.guest, instance.start); // of a pause that kept files only, nothing runs
+      await ensureStarted(sandbox.guest, shippedStart(instance) ?? request.start, { restored: true });
     });
   }
 
@@ -173,6 +179,7 @@ export class HostNode implements SandboxNode {
     snapshotId: string,
     options: { readonly keepRunning: boolean; readonly transient: boolean },
   ): Promise<number> {
+    admitSnapshot(hostRoom(this.#options.diskProbeDir), await this.inspect(id));
     const sandbox = this.#live.get(id);
     const instance = this.#instances.get(id);
     if (sandbox === undefined || instance === undefined) {
@@ -259,10 +266,8 @@ export class HostNode implements SandboxNode {
 
   /** One for a pool: its first program has run, so that a user's first finds caches filled, and it stands still. */
   async #makeWarm(template: string, runtime: string, start?: StartCommand): Promise<LiveSandbox> {
-    const sandbox = await this.#started(
-      await this.#make(template, runtime, this.defaultLimits(template), 'warm'),
-      start,
-    );
+    const limits = this.defaultLimits(template);
+    const sandbox = await this.#make({ template, runtime, limits, start }, 'warm');
     try {
       await sandbox.guest.warm(start?.user ?? defaultUser);
       return sandbox;
@@ -272,23 +277,9 @@ export class HostNode implements SandboxNode {
     }
   }
 
-  /** Runs what the template starts with. @throws CasemateError `template_not_ready`; nothing of it is left then. */
-  async #started(sandbox: LiveSandbox, start: StartCommand | undefined): Promise<LiveSandbox> {
-    try {
-      if (start !== undefined) await runStart(sandbox.guest, start);
-      return sandbox;
-    } catch (error) {
-      await this.destroy(sandbox.id);
-      throw error;
-    }
-  }
-
-  async #make(
-    template: string,
-    runtime: string,
-    limits: SandboxLimits,
-    source: 'warm' | 'cold',
-  ): Promise<LiveSandbox> {
+  /** One in which runs what its template starts with. @throws CasemateError; nothing of it is left then. */
+  async #make(wanted: Wanted, source: 'warm' | 'cold'): Promise<LiveSandbox> {
+    const { template, runtime, limits, start } = wanted;
     const instance = await this.#admitted(() =>
       this.#options.root.call('create', { template, runtime, limits }),
     );
@@ -301,7 +292,7 @@ export class HostNode implements SandboxNode {
       entropyBase64: freshEntropy(),
     });
     try {
-      await ensureStarted(sandbox.guest, instance.start);
+      await ensureStarted(sandbox.guest, shippedStart(instance) ?? start, { restored: false });
       return sandbox;
     } catch (error) {
       await this.destroy(sandbox.id);
@@ -472,14 +463,12 @@ export class HostNode implements SandboxNode {
   }
 }
 
-const entropyBytes = 64;
-
-function freshEntropy(): string {
-  return randomBytes(entropyBytes).toString('base64');
-}
-
-function newMachineId(): string {
-  return randomBytes(16).toString('hex');
+/** A shipped template says itself what runs in its sandboxes. */
+function shippedStart({ start }: RootInstance): StartCommand | undefined {
+  if (start === undefined) return undefined;
+  const { argv, readyPort: port } = start;
+  const readyTimeoutMs = bounds.templateStartMsMax;
+  return { argv, ready: { port }, readyTimeoutMs, env: {}, user: defaultUser };
 }
 
 function infoOf({ name, result }: RuntimeProbe): RuntimeInfo {

@@ -4,24 +4,37 @@ import { Duplex } from 'node:stream';
 import { it } from 'node:test';
 import { CasemateError } from '../base/errors.ts';
 import type { GuestClient } from '../guest/client.ts';
+import type { ExecStartParams } from '../guest/types.ts';
 import { ensureStarted } from './startCommand.ts';
+import type { StartCommand } from './types.ts';
 
-/** The two calls that are made, of a sandbox whose port opens at the given look. */
-function guestWith(options: { opensAtLook: number; says?: string }): { guest: GuestClient; starts: number } {
+/** The calls that are made, of a sandbox that is ready at the given look. */
+function guestWith(options: { readyAtLook: number; says?: string; endsWith?: number; runs?: boolean }) {
   let looks = 0;
-  const seen = { starts: 0 };
+  const started: ExecStartParams[] = [];
+  const look = (): boolean => {
+    looks += 1;
+    return looks >= options.readyAtLook;
+  };
+  const ended = (exitCode: number, says = '') => ({
+    output: outputOf(says),
+    exited: Promise.resolve({ exitCode }),
+    detach() {},
+  });
   const calls = {
     tcpConnect: async () => {
-      looks += 1;
-      if (looks < options.opensAtLook) throw new CasemateError('port_unreachable', 'nobody listens');
+      if (!look()) throw new CasemateError('port_unreachable', 'nobody listens');
       return new Duplex({ read() {}, write() {} });
     },
-    execStart: async () => {
-      seen.starts += 1;
-      return { output: outputOf(options.says), detach() {} };
+    execList: async () => (options.runs === true ? [{ execId: 'start-12345678' }] : []),
+    execStart: async (params: ExecStartParams) => {
+      if (params.command === 'check') return ended(look() ? 0 : 1);
+      started.push(params);
+      if (options.endsWith !== undefined) return ended(options.endsWith, options.says);
+      return { output: outputOf(undefined), exited: new Promise(() => {}), detach() {} };
     },
   };
-  return Object.assign(seen, { guest: calls as unknown as GuestClient });
+  return { guest: calls as unknown as GuestClient, started };
 }
 
 async function* outputOf(text: string | undefined) {
@@ -29,22 +42,65 @@ async function* outputOf(text: string | undefined) {
   yield { channel: 'stderr' as const, data: Buffer.from(text ?? '') };
 }
 
-const start = { argv: ['server'], readyPort: 4000 };
+const shipped: StartCommand = {
+  argv: ['server'],
+  ready: { port: 4000 },
+  readyTimeoutMs: 10_000,
+  env: {},
+  user: 'user',
+};
+const own: StartCommand = {
+  command: 'server',
+  ready: { command: 'check' },
+  readyTimeoutMs: 10_000,
+  env: { A: 'b' },
+  user: 'app',
+  cwd: '/app',
+};
+const fresh = { restored: false };
 
-it('waits until the port is open', async () => {
-  const sandbox = guestWith({ opensAtLook: 4 });
-  await ensureStarted(sandbox.guest, start);
-  assert.equal(sandbox.starts, 1);
+for (const start of [shipped, own])
+  it(`waits until ${start.user}'s is ready`, async () => {
+    const { guest, started } = guestWith({ readyAtLook: 4 });
+    await ensureStarted(guest, start, fresh);
+    assert.equal(started.length, 1);
+    const { env, user, cwd } = start;
+    assert.deepEqual(
+      { env: started[0]?.env, user: started[0]?.user, cwd: started[0]?.cwd },
+      { env, user, cwd },
+    );
+  });
+
+it('starts a fresh one though its check succeeds at once, and none where the template has none', async () => {
+  const { guest, started } = guestWith({ readyAtLook: 1 });
+  await ensureStarted(guest, own, fresh);
+  await ensureStarted(guest, undefined, fresh);
+  assert.equal(started.length, 1);
 });
 
-it('starts nothing where it runs already, or where the template has none', async () => {
-  const sandbox = guestWith({ opensAtLook: 1 });
-  await ensureStarted(sandbox.guest, start);
-  await ensureStarted(sandbox.guest, undefined);
-  assert.equal(sandbox.starts, 0);
+it('does not start again what a snapshot has kept, and starts what it has not', async () => {
+  const withoutCheck: StartCommand = { command: 'server', readyTimeoutMs: 1, env: {}, user: 'app' };
+  const runs = guestWith({ readyAtLook: Number.POSITIVE_INFINITY, runs: true });
+  const inBackground = guestWith({ readyAtLook: 1 });
+  const filesOnly = guestWith({ readyAtLook: 3 });
+  await ensureStarted(runs.guest, withoutCheck, { restored: true });
+  await ensureStarted(inBackground.guest, own, { restored: true });
+  await ensureStarted(filesOnly.guest, own, { restored: true });
+  assert.deepEqual(
+    [runs, inBackground, filesOnly].map(({ started }) => started.length),
+    [0, 0, 1],
+  );
 });
 
 it('tells the last words of one that ended', async () => {
-  const sandbox = guestWith({ opensAtLook: Number.POSITIVE_INFINITY, says: 'no kernel' });
-  await assert.rejects(ensureStarted(sandbox.guest, start), /template_not_ready|ended: no kernel/);
+  const never = Number.POSITIVE_INFINITY;
+  const failed = guestWith({ readyAtLook: never, says: 'no kernel', endsWith: 2 });
+  const expected = { code: 'template_not_ready', message: /ended with 2: no kernel$/ };
+  await assert.rejects(ensureStarted(failed.guest, own, fresh), expected);
+  const gone = guestWith({ readyAtLook: never, endsWith: 0 });
+  await assert.rejects(ensureStarted(gone.guest, shipped, fresh), { message: /ended with 0\.$/ });
+  const late = guestWith({ readyAtLook: never });
+  await assert.rejects(ensureStarted(late.guest, { ...own, readyTimeoutMs: 30 }, fresh), {
+    message: /not ready within 30 ms/,
+  });
 });

@@ -1,57 +1,99 @@
-/** A template's own program: it runs in each of its sandboxes before anybody gets one, and is ready when it listens. */
+/** What a template runs in each of its sandboxes before anybody gets one: started, waited for, not started twice. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CasemateError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
-import { limits } from '../base/limits.ts';
 import type { GuestClient } from '../guest/client.ts';
 import type { ExecStream } from '../guest/types.ts';
-import type { RootInstance } from '../rootd/protocol.ts';
+import type { ReadyCheck, StartCommand } from './types.ts';
 
-type StartCommand = NonNullable<RootInstance['start']>;
-
-/** The user that every template has. */
-const startUser = 'user';
-const pollMs = 25;
+/** By which it is known again in a sandbox that goes on from a snapshot. */
+const execPrefix = 'start-';
+/** Between two looks at whether it is ready; the first ones come sooner. */
+const pauseMsMin = 20;
+const pauseMsMax = 500;
 const outputCharactersKept = 500;
 
 /**
- * Starts it unless it listens already, and waits until it does.
+ * Starts it and waits until it is ready. Nothing happens where a sandbox that goes on from a snapshot has it still.
  * @throws CasemateError `template_not_ready` with the end of what it said, when it ends or takes too long.
  */
-export async function ensureStarted(guest: GuestClient, start: StartCommand | undefined): Promise<void> {
-  if (start === undefined || (await listens(guest, start.readyPort))) return;
+export async function ensureStarted(
+  guest: GuestClient,
+  start: StartCommand | undefined,
+  { restored }: { readonly restored: boolean },
+): Promise<void> {
+  if (start === undefined || (restored && (await isThere(guest, start)))) return;
+  const { argv, command, ready, readyTimeoutMs } = start;
   const program = await guest.execStart({
-    execId: `start-${newId(8)}`,
-    argv: [...start.argv],
-    user: startUser,
+    execId: `${execPrefix}${newId(8)}`,
+    ...(argv === undefined ? { command: command ?? '' } : { argv: [...argv] }),
+    ...identityOf(start),
   });
+  if (ready === undefined) return program.detach();
   const said = new Tail(program);
-  const deadlineMs = Date.now() + limits.templateStartMsMax;
-  while (!(await listens(guest, start.readyPort))) {
-    if (said.ended || Date.now() > deadlineMs) {
-      program.detach();
-      const what = said.ended ? 'ended' : `does not listen on port ${start.readyPort}`;
-      throw new CasemateError('template_not_ready', `The template's start command ${what}: ${said.text}`);
+  const deadlineMs = Date.now() + readyTimeoutMs;
+  try {
+    for (let pauseMs = pauseMsMin; !(await isReady(guest, start, ready, deadlineMs)); pauseMs *= 1.5) {
+      if (said.exitCode !== undefined && (said.exitCode !== 0 || 'port' in ready))
+        throw notReady(`its start command ended with ${said.exitCode}`, said);
+      if (Date.now() > deadlineMs) throw notReady(`it was not ready within ${readyTimeoutMs} ms`, said);
+      await sleep(Math.min(pauseMs, pauseMsMax));
     }
-    await sleep(pollMs);
+  } finally {
+    program.detach();
   }
-  program.detach();
 }
 
-/** The end of a program's output, and whether that is all. */
+/** One that went into the background is not among the programs any more, but what it started may be ready. */
+async function isThere(guest: GuestClient, start: StartCommand): Promise<boolean> {
+  const runs = (await guest.execList()).some(
+    ({ execId, exited }) => execId.startsWith(execPrefix) && exited === undefined,
+  );
+  return (
+    runs || (start.ready !== undefined && (await isReady(guest, start, start.ready, Date.now() + pauseMsMax)))
+  );
+}
+
+async function isReady(
+  guest: GuestClient,
+  start: StartCommand,
+  ready: ReadyCheck,
+  deadlineMs: number,
+): Promise<boolean> {
+  if ('port' in ready) return listens(guest, ready.port);
+  const check = await guest.execStart({
+    execId: newId(),
+    command: ready.command,
+    timeoutMs: Math.max(deadlineMs - Date.now(), pauseMsMax),
+    ...identityOf(start),
+  });
+  for await (const _ of check.output); // what it says is nobody's business; unread, it would stand still
+  return (await check.exited)?.exitCode === 0;
+}
+
+function identityOf({ env, user, cwd }: StartCommand) {
+  return { env, user, ...(cwd === undefined ? {} : { cwd }) };
+}
+
+function notReady(why: string, { text }: Tail): CasemateError {
+  const last = text.trim() === '' ? '.' : `: ${text.trim()}`;
+  return new CasemateError('template_not_ready', `The template does not start: ${why}${last}`);
+}
+
+/** The end of a program's output, and its exit code when that is all. */
 class Tail {
   text = '';
-  ended = false;
+  exitCode: number | undefined;
 
   constructor(program: ExecStream) {
-    void this.#follow(program).catch(() => {}); // the sandbox is gone: the next look at its port says so
+    void this.#follow(program).catch(() => {}); // the sandbox is gone: the next look at whether it is ready says so
   }
 
   async #follow(program: ExecStream): Promise<void> {
     for await (const { data } of program.output) {
       this.text = (this.text + data.toString('utf8')).slice(-outputCharactersKept);
     }
-    this.ended = true;
+    this.exitCode = (await program.exited)?.exitCode;
   }
 }
 

@@ -4,6 +4,8 @@ import type { GuestClient } from '../guest/client.ts';
 import type { VolumeClient } from '../guest/volumeClient.ts';
 import type {
   AttachedVolume,
+  RootDiskItem,
+  RootDiskKind,
   RootImageSource,
   RootLayerSource,
   RootMethods,
@@ -12,6 +14,8 @@ import type {
 import type { Inspection, RuntimeCapabilities, SandboxLimits } from '../runtime/driver.ts';
 import type { Rest } from './rest.ts';
 
+export type DiskItem = RootDiskItem;
+export type DiskKind = RootDiskKind;
 export type ImageSource = RootImageSource;
 export type LayerSource = RootLayerSource;
 
@@ -52,23 +56,32 @@ export interface RestoreRequest {
   readonly held?: readonly AttachedVolume[];
   /** As in `ClaimRequest`; slots other than those of `held`. */
   readonly volumes?: readonly WantedVolume[];
+  /** Of its template: started again where the snapshot has not kept it. */
+  readonly start?: StartCommand;
   /** As in `ClaimRequest`. */
   onTaken(id: string): void;
 }
 
 /** What a template's sandboxes run before anybody gets them. */
 export interface StartCommand {
-  readonly command: string;
-  /** Ends with 0 when the started program is ready. */
-  readonly ready?: string;
+  /** A program, or a command of the shell. */
+  readonly argv?: readonly string[];
+  readonly command?: string;
+  /** Nothing is waited for without. */
+  readonly ready?: ReadyCheck;
   readonly readyTimeoutMs: number;
   readonly env: Readonly<Record<string, string>>;
   readonly user: string;
   readonly cwd?: string;
 }
 
+/** Something listens on the port, or the command ends with 0. */
+export type ReadyCheck = { readonly port: number } | { readonly command: string };
+
 /** Layers of templates on this host, and the sandboxes that make them. */
 export interface NodeBuilds {
+  /** @throws CasemateError `no_capacity` where this host has no room for another build */
+  admit(): void;
   /** An image as a layer; `config` is its own JSON. @throws CasemateError `build_failed`, `forbidden` */
   pull(
     source: RootImageSource,
@@ -207,6 +220,14 @@ export interface SandboxNode {
       volumeId: string,
       readOnly: boolean,
     ): Promise<{ readonly files: VolumeClient; readonly done: () => void }>;
+  };
+  readonly disk: {
+    /** Of the file system that the sandboxes' disks take their bytes from. */
+    room(): { readonly totalBytes: number; readonly freeBytes: number };
+    /** What takes it up, whoever it belongs to. */
+    list(): Promise<readonly RootDiskItem[]>;
+    /** @throws CasemateError `conflict` where something has it in use */
+    remove(kind: RootDiskKind, id: string): Promise<void>;
   };
   /** Idempotent; resolves when nothing of it is left on the host. */
   destroy(id: string): Promise<void>;

@@ -1,6 +1,6 @@
 /** The root half of template builds: images pulled into layers, sandboxes whose changes become layers, caches of builds. */
 import { createHash } from 'node:crypto';
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, statfsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runCommand } from '../base/child.ts';
@@ -51,6 +51,8 @@ export class Builds {
   /** Who has a cache: the next waits until it is let go. */
   readonly #cacheTurns = new Map<string, Promise<void>>();
   readonly #letGo = new Map<string, () => Promise<void>>();
+  /** Folders of sandboxes that images are being unpacked in, which no journal entry names. */
+  readonly #places = new Set<string>();
 
   constructor(options: BuildsOptions) {
     this.#options = options;
@@ -75,6 +77,7 @@ export class Builds {
     const id = newId();
     const directory = join(this.#options.sandboxesDir, id);
     this.#options.cgroups.create(id, jailLimits);
+    this.#places.add(id);
     try {
       mkdirSync(directory, { mode: 0o711 });
       if (source.kind === 'scratch') return { layer: await this.#emptyLayer(directory), config: '{}' };
@@ -93,7 +96,17 @@ export class Builds {
       await this.#options.cgroups.destroy(id);
       await new SandboxDisk(directory).destroy();
       await rm(directory, { recursive: true, force: true });
+      this.#places.delete(id);
     }
+  }
+
+  /** Whether an image is being unpacked in that folder. */
+  pulls(id: string): boolean {
+    return this.#places.has(id);
+  }
+
+  hasCacheOpen(id: string): boolean {
+    return this.#cacheTurns.has(id);
   }
 
   async #pull(
@@ -104,7 +117,7 @@ export class Builds {
     onProgress: (message: string) => void,
   ): Promise<{ layer: string; config: string }> {
     const disk = new SandboxDisk(directory);
-    await disk.create(bounds.imageMibMax, { files: true });
+    await disk.create(roomForImage(this.#options.sandboxesDir), { files: true });
     chmodSync(disk.mountPoint, 0o711); // the jail's users have to get through
     const cgroupJoinFiles = this.#options.cgroups.joinFiles(id);
     const config = await pullImage(source, { directory, disk: disk.mountPoint, cgroupJoinFiles }, onProgress);
@@ -208,7 +221,10 @@ export class Builds {
         const before = this.#cacheTurns.get(id);
         const turn = Promise.withResolvers<void>();
         this.#cacheTurns.set(id, turn.promise);
-        ends.push(turn.resolve);
+        ends.push(() => {
+          if (this.#cacheTurns.get(id) === turn.promise) this.#cacheTurns.delete(id);
+          turn.resolve();
+        });
         await before;
         taken.push(await this.#openCache(id));
       }
@@ -252,6 +268,14 @@ export class Builds {
 function named(id: string): string {
   if (folderPattern.test(id)) return id;
   throw new CasemateError('invalid_request', 'A build context is named by 20 characters.');
+}
+
+/** What an image may take: never so much that the host's disk is full. @throws CasemateError `no_capacity` */
+function roomForImage(directory: string): number {
+  const { bavail, bsize } = statfsSync(directory);
+  const leftMib = Math.floor((bavail * bsize) / (1024 * 1024)) - bounds.hostDiskReserveMib;
+  if (leftMib >= bounds.sandboxDiskMibMin) return Math.min(leftMib, bounds.imageMibMax);
+  throw new CasemateError('no_capacity', 'The disk of this host has no room for an image.');
 }
 
 /** The end of what the tool said; it speaks of the image that somebody named, not of the host. */

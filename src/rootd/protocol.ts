@@ -79,6 +79,19 @@ export interface RootVolume extends VolumeQuota {
   readonly usedInodes?: number;
 }
 
+/** What takes up this host's disk: one folder each. */
+export type RootDiskKind = 'sandbox' | 'snapshot' | 'volume' | 'layer' | 'cache' | 'machine';
+
+export interface RootDiskItem {
+  readonly kind: RootDiskKind;
+  readonly id: string;
+  /** Blocks that it really takes. */
+  readonly bytes: number;
+  readonly changedAtMs: number;
+  /** Whether it is in use now: a sandbox that nobody has claimed, what a build is working on. */
+  readonly held: boolean;
+}
+
 /** One volume of a sandbox, as the root process has to know it. */
 export interface AttachedVolume {
   readonly volumeId: string;
@@ -150,6 +163,9 @@ export interface RootMethods {
     params: { keepImages: readonly string[]; keepLayers: readonly string[]; dryRun: boolean };
     result: { images: string[]; layers: string[]; bytes: number };
   };
+  diskUse: { params: Record<string, never>; result: RootDiskItem[] };
+  /** Takes away what no row of the database names. */
+  removeOwnerless: { params: { kind: RootDiskKind; id: string }; result: Record<string, never> };
 }
 
 export type RootMethod = keyof RootMethods;

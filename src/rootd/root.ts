@@ -29,6 +29,7 @@ import { CgroupSet } from '../runtime/host/cgroup.ts';
 import { QemuDriver } from '../runtime/qemu/driver.ts';
 import { Builds } from './builds.ts';
 import { watchDenials } from './denialWatch.ts';
+import { DiskUse } from './diskUse.ts';
 import { Instances } from './instances.ts';
 import { Journal } from './journal.ts';
 import type { RootInstance, RootMethods } from './protocol.ts';
@@ -59,6 +60,7 @@ export class Root {
   readonly #volumeServers: VolumeServers;
   readonly #layers: Layers;
   readonly #builds: Builds;
+  readonly #diskUse: DiskUse;
   #stopWatching: (() => Promise<void>) | undefined;
 
   constructor(options: RootOptions) {
@@ -136,6 +138,14 @@ export class Root {
       cachesDir: paths.caches,
       serverUser,
       registries: options.registries,
+    });
+    this.#diskUse = new DiskUse({
+      paths,
+      journal,
+      instances: this.#instances,
+      snapshots: this.#snapshots,
+      volumes: this.#volumes,
+      builds: this.#builds,
     });
   }
 
@@ -268,6 +278,11 @@ export class Root {
         digest: await this.#layers.defineImage(layers, settings),
       }),
       collectImages: (params) => this.#collect(params),
+      diskUse: () => this.#diskUse.list(),
+      removeOwnerless: async ({ kind, id }) => {
+        await this.#diskUse.remove(kind, id);
+        return {};
+      },
     };
   }
 

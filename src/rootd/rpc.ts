@@ -8,6 +8,8 @@ import type { SandboxLimits } from '../runtime/driver.ts';
 import * as build from './buildParams.ts';
 import {
   type RootAnswer,
+  type RootDiskKind,
+  type RootInstance,
   type RootMethod,
   type RootMethods,
   type RootProgress,
@@ -24,6 +26,9 @@ export type RootHandlers = {
   ) => Promise<RootMethods[Method]['result']>;
 };
 
+const diskKinds: readonly RootDiskKind[] = ['sandbox', 'snapshot', 'volume', 'cache'];
+const makesSandbox: ReadonlySet<string> = new Set<RootMethod>(['create', 'restore', 'startLayer']);
+
 /** Serves requests until the socket ends; then `onEnd` is called once. */
 export function serveRoot(
   socket: Duplex,
@@ -37,7 +42,7 @@ export function serveRoot(
   socket.on('error', () => socket.destroy());
   lines.on('line', (line) => {
     if (line.length > rootLineBytesMax) return socket.destroy();
-    void answer(line, handlers, send);
+    void answer(line, handlers, send, () => socket.writable);
   });
   lines.on('close', onEnd);
   return send;
@@ -47,12 +52,16 @@ async function answer(
   line: string,
   handlers: RootHandlers,
   send: (answer: RootAnswer) => void,
+  isHeard: () => boolean,
 ): Promise<void> {
   let number = 0;
   try {
     const request = JSON.parse(line) as RootRequest;
     number = Number(request.number);
     const result = await dispatch(handlers, request, (progress) => send({ number, progress }));
+    // The server that asked has died, and the next one has been told what runs: this one would be nobody's.
+    if (!isHeard() && makesSandbox.has(request.method))
+      await handlers.destroy({ id: (result as RootInstance).id }, () => {});
     send({ number, result });
   } catch (thrown) {
     const error = CasemateError.from(thrown);
@@ -73,6 +82,7 @@ async function dispatch(
     case 'templates':
     case 'snapshots':
     case 'volumes':
+    case 'diskUse':
       return handlers[request.method]({}, progress);
     case 'probe':
       return handlers.probe(
@@ -146,6 +156,8 @@ async function dispatch(
       );
     case 'collectImages':
       return handlers.collectImages(build.collectParams(params), progress);
+    case 'removeOwnerless':
+      return handlers.removeOwnerless({ kind: diskKind(params.kind), id: nameOnDisk(params.id) }, progress);
     case 'buildTemplate':
     case 'removeTemplate':
       return handlers[request.method]({ template: templateName(params) }, progress);
@@ -159,6 +171,17 @@ function sandboxId(params: Record<string, unknown>, field = 'id'): string {
   const id = params[field];
   if (typeof id === 'string' && sandboxIdPattern.test(id)) return id;
   throw new CasemateError('invalid_request', `"${field}" has 20 characters of [a-z0-9].`);
+}
+
+function diskKind(kind: unknown): RootDiskKind {
+  const known = diskKinds.find((name) => name === kind);
+  if (known !== undefined) return known;
+  throw new CasemateError('invalid_request', 'Nothing of that kind is taken away so.');
+}
+
+function nameOnDisk(id: unknown): string {
+  if (typeof id === 'string' && /^([a-z0-9]{20}|[0-9a-f]{64})$/.test(id)) return id;
+  throw new CasemateError('invalid_request', '"id" is an id or a digest.');
 }
 
 function templateName(params: Record<string, unknown>, field = 'template'): string {

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { auditStore } from './audit.ts';
+import { buildFileStore } from './buildFiles.ts';
 import { idempotencyStore } from './idempotency.ts';
 import { keyStore, tenantStore } from './keys.ts';
 import { policyStore } from './policies.ts';
@@ -49,6 +50,12 @@ export function openStore(path: string): Store {
     secrets: secretStore(database),
     policies: policyStore(database),
     webhooks: webhookStore(database),
+    buildFiles: buildFileStore(database),
+    bytes: () => {
+      const value = (pragma: string): number =>
+        Number(Object.values(database.prepare(`PRAGMA ${pragma}`).get() ?? {})[0]);
+      return value('page_count') * value('page_size');
+    },
     close: () => database.close(),
   };
 }

@@ -2,6 +2,7 @@
 
 import type { WebhookStore } from './webhookTypes.ts';
 import type { EgressPolicy } from '../../schema/policy.ts';
+import type { BuildFileStore } from './buildFiles.ts';
 import type { TemplateStore } from './templateTypes.ts';
 
 export interface KeyRow {
@@ -340,5 +341,8 @@ export interface Store {
   readonly secrets: SecretStore;
   readonly policies: PolicyStore;
   readonly webhooks: WebhookStore;
+  readonly buildFiles: BuildFileStore;
+  /** Bytes of the database itself. */
+  bytes(): number;
   close(): void;
 }

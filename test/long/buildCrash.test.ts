@@ -1,4 +1,4 @@
-/** Builds that are killed: nothing of them is left, and what served before serves on. */
+/** Builds during which the server, the service or the runtimes are killed: nothing is left, and what served before serves on. */
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,14 +6,25 @@ import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Sandbox } from '../../sdk/typescript/src/index.ts';
 import { missingForRegistry, smallRoot, startRegistry } from '../system/registry.ts';
-import { tracesOf } from '../system/host.ts';
-import { missingForServer, needTemplates, startServer, type TestServer } from '../system/server.ts';
+import { processesNaming, serverPid, tracesOf } from '../system/host.ts';
+import {
+  missingForServer,
+  needTemplates,
+  startServer,
+  stopProcess,
+  type TestServer,
+} from '../system/server.ts';
 
 const skip = missingForServer() ?? missingForRegistry() ?? false;
-const rounds = 6;
+const rounds = 20;
+/** Of one round, its kill and its checks: generous, because other things run on the machine. */
+const roundMsMax = 90_000;
 
-describe('a build that is killed', { skip }, () => {
-  it(`leaves nothing, ${rounds} times at other moments, and the version before serves`, async () => {
+type Victim = 'everything' | 'the server' | 'the runtimes';
+const victims: readonly Victim[] = ['everything', 'the server', 'the runtimes'];
+
+describe('a build during which something is killed', { skip }, () => {
+  it(`leaves nothing, ${rounds} times at other moments, and the version before serves`, async (test) => {
     const registry = await startRegistry({ 'small:1': { template: 'base', only: smallRoot } });
     const flags = ['--registry', registry.flag];
     let server = await startServer({ flags });
@@ -23,22 +34,38 @@ describe('a build that is killed', { skip }, () => {
         dockerfile: 'FROM template://base\nRUN echo kept > /which\n',
       });
       for (let round = 0; round < rounds; round += 1) {
-        const dockerfile = `FROM small:1\nRUN echo ${round} > /a\nFROM template://base\nCOPY --from=0 /a /a\nRUN echo ${round} > /which; sleep ${round % 2}\nRUN sleep 30\n`;
-        const build = server.client.templates.buildFrom('kept', { dockerfile }).catch(() => {});
-        await sleep(300 + round * 500);
-        process.kill(-Number(server.process.pid), 'SIGKILL');
-        await build;
-        server = await restart(server, flags);
-        await noTraces(server.dataDir);
+        const victim = victims[round % victims.length] ?? 'everything';
+        await server.client.templates.collect();
+        // Every round pulls, unpacks, runs and copies anew, and is killed a little later than the one before.
+        const build = server.client.templates.buildFrom(
+          'kept',
+          { dockerfile: dockerfileOf(round) },
+          { noCache: true },
+        );
+        const failed = build.then(
+          () => 'it was built',
+          (error: Error) => error.message,
+        );
+        await sleep(250 + round * 150);
+        server = await within(kill(server, victim, flags), `${victim} in round ${round}`);
+        test.diagnostic(`${victim}: ${await within(failed, 'the end of the build')}`);
+        await within(noTraces(server.dataDir), 'clearing away');
         const { versions } = await server.client.templates.get('kept');
         assert.ok(versions.every(({ state }) => state !== 'building'));
-        await using sandbox = await Sandbox.create({
-          url: server.url,
-          apiKey: server.apiKey,
-          template: 'kept',
-        });
-        assert.equal((await sandbox.exec('cat /which')).stdout, 'kept\n');
+        await within(servesOn(server), 'a sandbox');
       }
+      await server.client.templates.collect();
+      const layers = readdirSync(join(server.dataDir, 'layers/store'));
+      assert.equal(layers.length, 1, 'the one of the version that serves');
+      await stopProcess(server.process);
+      const left = tracesOf(server.dataDir);
+      assert.deepEqual(
+        Object.values(left).filter((count) => count > 0),
+        [],
+        JSON.stringify(left),
+      );
+      assert.deepEqual(mountsBelow(server.dataDir), []);
+      server = await restart(server, flags);
     } finally {
       await server.close();
       await registry.close();
@@ -46,29 +73,105 @@ describe('a build that is killed', { skip }, () => {
   });
 });
 
+/** Its second stage serves nobody: `sleep` gives the kill something that runs. */
+function dockerfileOf(round: number): string {
+  return [
+    'FROM small:1',
+    `RUN echo ${round} > /a`,
+    'FROM template://base',
+    'COPY --from=0 /a /a',
+    `RUN echo ${round} > /which; sleep ${round % 2}`,
+    'RUN sleep 20',
+    '',
+  ].join('\n');
+}
+
+/** Resolves with a server that answers. */
+async function kill(server: TestServer, victim: Victim, flags: readonly string[]): Promise<TestServer> {
+  const root = Number(server.process.pid);
+  if (victim === 'everything') {
+    const gone = new Promise((resolve) => server.process.once('exit', resolve));
+    process.kill(-root, 'SIGKILL');
+    await gone;
+    return restart(server, flags);
+  }
+  if (victim === 'the server') process.kill(serverPid(root), 'SIGKILL');
+  // Sandboxes of builds, and the tools that fetch and unpack; slots that are made ahead have no process.
+  else
+    await until(() => {
+      const found = processesNaming(join(server.dataDir, 'sandboxes'));
+      for (const pid of found) endNow(pid);
+      return found.length > 0;
+    });
+  await until(() =>
+    server.client.templates.list().then(
+      () => true,
+      () => false,
+    ),
+  );
+  return server;
+}
+
+function endNow(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // it has ended by itself
+  }
+}
+
+async function until(done: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 200 && !(await done()); tries += 1) await sleep(100);
+}
+
 function restart(server: TestServer, flags: readonly string[]): Promise<TestServer> {
   return startServer({ dataDir: server.dataDir, port: Number(new URL(server.url).port), flags });
+}
+
+async function servesOn({ url, apiKey }: TestServer): Promise<void> {
+  await using sandbox = await Sandbox.create({ url, apiKey, template: 'kept' });
+  assert.equal((await sandbox.exec('cat /which')).stdout, 'kept\n');
+}
+
+function mountsBelow(folder: string): string[] {
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  return mounts.filter((line) => line.includes(folder));
 }
 
 /** Slots that are made ahead are no leftovers: they have a journal entry, and no processes. */
 async function noTraces(dataDir: string): Promise<void> {
   const leftovers = (): string[] => {
-    const halfMade = readdirSync(join(dataDir, 'layers/store')).filter((name) => name.endsWith('.partial'));
-    const contexts = readdirSync(join(dataDir, 'contexts')).filter((name) => name !== 'blobs');
-    const caches = readFileSync('/proc/self/mounts', 'utf8')
-      .split('\n')
-      .filter((line) => line.includes(`${dataDir}/caches`));
-    const { processes } = tracesOf(dataDir);
-    const journal = existsSync(join(dataDir, 'journal')) ? readdirSync(join(dataDir, 'journal')) : [];
-    const folders = readdirSync(join(dataDir, 'sandboxes')).filter((id) => !journal.includes(`${id}.json`));
+    const names = (folder: string): string[] =>
+      existsSync(join(dataDir, folder)) ? readdirSync(join(dataDir, folder)) : [];
+    const { processes, cgroups, namespaces } = tracesOf(dataDir);
+    const journal = names('journal');
+    const owned = (id: string): boolean => journal.includes(`${id}.json`);
     return [
-      ...halfMade,
-      ...contexts,
-      ...caches,
-      ...folders,
+      ...names('layers/store').filter((name) => name.endsWith('.partial')),
+      ...names('contexts').filter((name) => name !== 'blobs'),
+      ...names('sandboxes').filter((id) => !owned(id)),
+      ...mountsBelow(`${dataDir}/caches`),
+      ...mountsBelow(`${dataDir}/sandboxes`).filter(
+        (line) => !journal.some((name) => line.includes(name.slice(0, 20))),
+      ),
       ...(processes === 0 ? [] : [`${processes} processes`]),
+      ...(cgroups <= journal.length ? [] : [`${cgroups} control groups, ${journal.length} slots`]),
+      ...(namespaces <= journal.length ? [] : [`${namespaces} namespaces, ${journal.length} slots`]),
     ];
   };
-  for (let tries = 0; tries < 50 && leftovers().length > 0; tries += 1) await sleep(200);
+  await until(() => leftovers().length === 0);
   assert.deepEqual(leftovers(), []);
+}
+
+async function within<Result>(work: Promise<Result>, what: string): Promise<Result> {
+  const end = new AbortController();
+  const late = sleep(roundMsMax, undefined, { signal: end.signal }).then(() => {
+    throw new Error(`${what} took longer than ${roundMsMax} ms`);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    end.abort();
+    late.catch(() => {});
+  }
 }

@@ -33,6 +33,8 @@ export interface TestImage {
   readonly config?: readonly string[];
   /** Paths of the root that it has; all of them by default. */
   readonly only?: readonly string[];
+  /** Whether it trusts whom this machine trusts, as a company's own images do. */
+  readonly trustsHost?: boolean;
 }
 
 /** A shell and little else: quick to fetch and unpack. */
@@ -77,7 +79,10 @@ export async function startRegistry(images: Readonly<Record<string, TestImage>>)
   return { flag: `hub=${url}`, url, close: () => stop(registry, folder) };
 }
 
-async function makeImage(image: string, { template, config = [], only = ['.'] }: TestImage): Promise<void> {
+async function makeImage(
+  image: string,
+  { template, config = [], only = ['.'], trustsHost = false }: TestImage,
+): Promise<void> {
   await runCommand(['umoci', 'new', '--image', image]);
   const root = join(storeDir(), 'templates', digestOf(await readDefinition(template)), 'rootfs');
   const tar = `${image.split(':')[0]}.tar`;
@@ -97,6 +102,10 @@ async function makeImage(image: string, { template, config = [], only = ['.'] }:
     { timeoutMs: 120_000 },
   );
   await runCommand(['umoci', 'raw', 'add-layer', '--image', image, tar], { timeoutMs: 300_000 });
+  if (trustsHost) {
+    await runCommand(['tar', '-C', '/', '-cf', tar, './etc/ssl/certs/ca-certificates.crt']);
+    await runCommand(['umoci', 'raw', 'add-layer', '--image', image, tar]);
+  }
   await rm(tar);
   const flags = [
     '--clear=config.env',

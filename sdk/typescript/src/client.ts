@@ -13,6 +13,7 @@ import type {
   SecretInfo,
   SnapshotInfo,
 } from './types.ts';
+import { Disk } from './disk.ts';
 import { Volumes } from './volumes.ts';
 
 /**
@@ -27,10 +28,12 @@ export class Casemate {
     this.#transport = new Transport(options);
     this.templates = new Templates(this.#transport);
     this.volumes = new Volumes(this.#transport);
+    this.disk = new Disk(this.#transport);
   }
 
   readonly templates: Templates;
   readonly volumes: Volumes;
+  readonly disk: Disk;
 
   readonly runtimes = {
     list: async (): Promise<RuntimeInfo[]> => this.#items('/v1/runtimes'),

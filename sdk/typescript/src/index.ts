@@ -7,6 +7,7 @@ export type {
   CodeResult,
   RunCodeOptions,
 } from './code.ts';
+export { Disk, type DiskEntry, type DiskReport } from './disk.ts';
 export { CasemateError, type ErrorCode, errorCodes } from './errors.ts';
 export type { ExecResult } from './exec.ts';
 export { Files, type ReadOptions, type WriteOptions } from './files.ts';

@@ -84,6 +84,11 @@ export class TemplateBuilder {
     return this.#begin(image);
   }
 
+  /** Begins with the files of a running sandbox, as they are when it is built; what lies in /tmp and /run stays behind. */
+  fromSandbox(sandboxId: string): TemplateBuilder {
+    return this.#begin(`sandbox://${sandboxId}`);
+  }
+
   /** Begins with another template: shipped, one's own, or one that another tenant shows. */
   fromTemplate(reference: string): TemplateBuilder {
     return this.#begin(`template://${reference}`);

@@ -50,6 +50,8 @@ export type TemplateSource =
   | { readonly dockerfile: string; readonly context?: string }
   /** An image of a registry that the server may use. */
   | { readonly image: string }
+  /** The files of a running sandbox, by its id. */
+  | { readonly sandbox: string }
   /** A file as `docker save` writes it. */
   | { readonly archive: string }
   /** A folder in OCI layout. */
@@ -164,6 +166,7 @@ export class Templates {
       };
     }
     if ('image' in source) return { dockerfile: `FROM ${source.image}\n` };
+    if ('sandbox' in source) return { dockerfile: `FROM sandbox://${source.sandbox}\n` };
     if ('archive' in source) return uploaded({ archive: await uploadFile(this.#transport, source.archive) });
     if ('layout' in source)
       return uploaded({ layout: await uploadContext(this.#transport, await readContext(source.layout)) });

@@ -237,6 +237,19 @@ export class Blobs {
     await rm(join(this.#directory, id), { recursive: true, force: true });
   }
 
+  /** Bytes of each tenant's uploads. */
+  async usage(): Promise<{ tenantId: string; bytes: number }[]> {
+    const folder = join(this.#directory, blobsFolder);
+    const found: { tenantId: string; bytes: number }[] = [];
+    for (const tenantId of await readdir(folder).catch(() => [])) {
+      let bytes = 0;
+      for (const name of await readdir(join(folder, tenantId)))
+        bytes += (await stat(join(folder, tenantId, name)).catch(() => undefined))?.size ?? 0; // it may just be taken away
+      found.push({ tenantId, bytes });
+    }
+    return found;
+  }
+
   /** Removes what nobody has used since. @returns how many, and their bytes. */
   async collect(unusedSinceMs: number, dryRun: boolean): Promise<{ blobs: number; bytes: number }> {
     const found = { blobs: 0, bytes: 0 };

@@ -1,10 +1,12 @@
 /** Builds the stages of a Dockerfile, those that the wanted one needs and no others. */
-import type { ImageSource, SandboxNode } from '../../node/types.ts';
+import type { ImageSource, LiveSandbox, SandboxNode } from '../../node/types.ts';
 import { CasemateError } from '../../base/errors.ts';
+import { newId } from '../../base/ids.ts';
 import { limits } from '../../base/limits.ts';
 import type { TemplateConfig } from '../../store/templateTypes.ts';
 import type { Blobs, ContextEntry } from './blobs.ts';
 import type { BuildLog } from './buildLog.ts';
+import { copyTree } from './fromSandbox.ts';
 import { args, atLine, type Instruction, type ParsedDockerfile, type Stage } from './dockerfile.ts';
 import { apply, type Making } from './instructions.ts';
 import type { Runner } from './runner.ts';
@@ -15,6 +17,7 @@ import { StageState } from './state.ts';
 /** Raised when an image is made into a template in another way. */
 const setupVersion = 1;
 const templateScheme = 'template://';
+const sandboxScheme = 'sandbox://';
 
 export interface BuilderOptions {
   readonly node: SandboxNode;
@@ -30,6 +33,15 @@ export interface BuilderOptions {
   readonly template: (
     reference: string,
   ) => Promise<{ layers: readonly string[]; config: Omit<TemplateConfig, 'start'> }>;
+  /** The running sandbox of `FROM sandbox://…`, in use until `done`. @throws CasemateError `not_found`, `conflict` */
+  readonly sandbox: (id: string) => Promise<UsedSandbox>;
+}
+
+export interface UsedSandbox {
+  readonly live: LiveSandbox;
+  readonly layers: readonly string[];
+  readonly config: Omit<TemplateConfig, 'start'>;
+  readonly done: () => void;
 }
 
 export class Builder implements Making {
@@ -152,6 +164,7 @@ export class Builder implements Making {
       for (const layer of layers) this.#options.onLayer(layer);
       return new StageState(layers, config);
     }
+    if (stage.from.startsWith(sandboxScheme)) return this.#beginWithSandbox(stage);
     const { layer, config } = await this.#image(stage.from, stage.line);
     const { shell, onBuild, ...rest } = configOf(config);
     if (onBuild) log.write('build', 'The image’s ONBUILD instructions are left out.', stage.line);
@@ -175,6 +188,36 @@ export class Builder implements Making {
       ],
     });
     return state;
+  }
+
+  /** Its template, and a layer of what it changed. A sandbox has other files each time: nothing of it is found again. */
+  async #beginWithSandbox({ from, line }: Stage): Promise<StageState> {
+    const used = await this.#options.sandbox(from.slice(sandboxScheme.length)).catch((error: unknown) => {
+      throw atLine(line, CasemateError.from(error).message, error);
+    });
+    try {
+      for (const layer of used.layers) this.#options.onLayer(layer);
+      const state = new StageState(used.layers, used.config);
+      await this.runner.add(state, {
+        line,
+        text: 'take what the sandbox has changed',
+        inputs: ['sandbox', used.live.id, newId()],
+        network: false,
+        sources: noSources,
+        caches: [],
+        commands: [],
+        fill: (sandbox, signal) =>
+          copyTree({
+            from: used.live.guest,
+            to: sandbox.guest,
+            signal,
+            onComplaint: (text) => this.#options.log.write('stderr', text, line),
+          }),
+      });
+      return state;
+    } finally {
+      used.done();
+    }
   }
 
   async #template(text: string, line: number) {

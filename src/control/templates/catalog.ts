@@ -2,7 +2,12 @@
 import { CasemateError } from '../../base/errors.ts';
 import { imageName, isImageName } from '../../base/imageName.ts';
 import type { StartCommand as NodeStart } from '../../node/types.ts';
-import type { TemplateRow, TemplateVersionRow, TemplateVisibility } from '../../store/templateTypes.ts';
+import type {
+  TemplateConfig,
+  TemplateRow,
+  TemplateVersionRow,
+  TemplateVisibility,
+} from '../../store/templateTypes.ts';
 import type { Store } from '../../store/types.ts';
 import { needTenant, type Principal } from '../access.ts';
 import type { Recorder } from '../recorder.ts';
@@ -49,18 +54,23 @@ export class Catalog {
     }
     const { digest, config } = version;
     if (digest === undefined || config === undefined) throw notFound(text);
-    const { env, user, workdir, start } = config;
-    const cwd = workdir === undefined ? {} : { cwd: workdir };
+    const { env, user, workdir } = config;
+    const start = nodeStart(config);
     return {
       nodeName: imageName(digest),
       env,
       user,
-      ...cwd,
       version,
-      ...(start === undefined
-        ? {}
-        : { start: { readyTimeoutMs: readyTimeoutMsDefault, ...start, env, user, ...cwd } }),
+      ...(workdir === undefined ? {} : { cwd: workdir }),
+      ...(start === undefined ? {} : { start }),
     };
+  }
+
+  /** What runs in sandboxes of a version, which a row names; nothing where it is a shipped template's. */
+  startOf(versionId: string | undefined): { readonly start?: NodeStart } {
+    const version = versionId === undefined ? undefined : this.#options.store.templates.version(versionId);
+    const start = version?.config === undefined ? undefined : nodeStart(version.config);
+    return start === undefined ? {} : { start };
   }
 
   /** The version behind a reference; undefined where no tenant's template has the name. @throws CasemateError */
@@ -194,6 +204,20 @@ export class Catalog {
     store.templates.removeTag(id, tag);
     recorder.did(principal, 'template.tag', undefined, { template: name, tag, removed: true });
   }
+}
+
+/** A template's start command as the node takes it. */
+export function nodeStart({ start, env, user, workdir }: TemplateConfig): NodeStart | undefined {
+  if (start === undefined) return undefined;
+  const { command, ready, readyTimeoutMs = readyTimeoutMsDefault } = start;
+  return {
+    command,
+    readyTimeoutMs,
+    env,
+    user,
+    ...(ready === undefined ? {} : { ready: { command: ready } }),
+    ...(workdir === undefined ? {} : { cwd: workdir }),
+  };
 }
 
 export function notFound(name: string): CasemateError {

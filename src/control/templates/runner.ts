@@ -27,6 +27,8 @@ export interface RunnerOptions {
   readonly signal: AbortSignal;
   /** Told of every layer that the build needs, so that nobody collects it meanwhile. */
   readonly onLayer: (digest: string) => void;
+  /** Told of every cache that a step is given. */
+  readonly onCache: (id: string) => void;
 }
 
 export interface LayerStep {
@@ -43,6 +45,8 @@ export interface LayerStep {
   }>;
   readonly caches: readonly { readonly id: string; readonly target: string }[];
   readonly commands: readonly Command[];
+  /** Puts files into the sandbox in another way, before the commands run. */
+  readonly fill?: (sandbox: LiveSandbox, signal: AbortSignal) => Promise<void>;
 }
 
 export interface Command {
@@ -80,7 +84,8 @@ export class Runner {
   }
 
   async #make(state: StageState, step: LayerStep, folders: string[], digest: string): Promise<void> {
-    const { node, egress } = this.#options;
+    const { node, egress, onCache } = this.#options;
+    for (const { id } of step.caches) onCache(id);
     const { sources, done } = await step.sources();
     let sandbox: LiveSandbox | undefined;
     try {
@@ -92,6 +97,7 @@ export class Runner {
       });
       const still = sandbox.rest.use(); // awake from here to its end
       await this.#bind(sandbox, step.network);
+      await step.fill?.(sandbox, this.#options.signal);
       const folderCommands = folders.map((target): Command => {
         const argv = ['/.casemate/guest-agent', 'layer', JSON.stringify({ op: 'folder', target })];
         return { argv, env: {}, user: '0', cwd: '/' };

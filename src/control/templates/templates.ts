@@ -6,17 +6,19 @@ import { imageName } from '../../base/imageName.ts';
 import { newId } from '../../base/ids.ts';
 import { limits } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
-import type { SandboxNode } from '../../node/types.ts';
+import type { LiveSandbox, SandboxNode } from '../../node/types.ts';
+import type { BuildFileRow } from '../../store/buildFiles.ts';
 import type { TemplateConfig, TemplateVersionRow } from '../../store/templateTypes.ts';
-import type { Store } from '../../store/types.ts';
+import type { SandboxRow, Store } from '../../store/types.ts';
 import { needAdmin, needTenant, type Principal } from '../access.ts';
 import type { Clock } from '../clock.ts';
 import type { Egress } from '../egress.ts';
 import type { Recorder } from '../recorder.ts';
 import type { Blobs, ContextEntry } from './blobs.ts';
 import { BuildLog } from './buildLog.ts';
-import { Builder } from './builder.ts';
-import { Catalog, notFound } from './catalog.ts';
+import { Builder, type UsedSandbox } from './builder.ts';
+import { Catalog, nodeStart, notFound } from './catalog.ts';
+import { Collection, type Collected } from './collection.ts';
 import { describeTemplate, type TemplateDetail, versionInfo, type VersionInfo } from './describe.ts';
 import { parseDockerfile } from './dockerfile.ts';
 import { TemplatePools } from './pools.ts';
@@ -32,6 +34,11 @@ export interface TemplatesOptions {
   readonly egress: Egress;
   readonly blobs: Blobs;
   readonly log: Log;
+  /** As `Sandboxes.use`, which is made later. */
+  readonly useSandbox: (
+    principal: Principal,
+    id: string,
+  ) => Promise<{ live: LiveSandbox; row: SandboxRow; done: () => void }>;
 }
 
 /** A build under way or over; its id is its version's. */
@@ -51,18 +58,8 @@ interface RunningBuild extends Build {
   over: boolean;
 }
 
-export interface Collected {
-  /** `name:number` of versions that nothing points at or runs from. */
-  readonly versions: readonly string[];
-  readonly layers: number;
-  readonly uploads: number;
-  readonly bytes: number;
-}
-
 /** Builds whose logs are kept for late readers. */
 const buildsKept = 50;
-const uploadsKeptMs = 24 * 3_600_000;
-const liveStates = ['starting', 'running', 'pausing', 'paused', 'resuming', 'ending'] as const;
 
 export class Templates {
   readonly catalog: Catalog;
@@ -71,6 +68,7 @@ export class Templates {
   readonly #options: TemplatesOptions;
   readonly #builds = new Map<string, RunningBuild>();
   readonly #shipped = new Set<string>();
+  readonly #collection: Collection;
   readonly #queue: (() => void)[] = [];
   #running = 0;
 
@@ -85,6 +83,11 @@ export class Templates {
       onMoved: () => this.pools.refresh(),
     });
     this.pools = new TemplatePools(node, this.catalog, log);
+    this.#collection = new Collection({
+      ...options,
+      pools: this.pools,
+      buildLayers: () => [...this.#builds.values()].flatMap(({ over, layers }) => (over ? [] : [...layers])),
+    });
   }
 
   /** What an earlier server was building is not built any more. */
@@ -115,6 +118,7 @@ export class Templates {
     const { store, egress, recorder } = this.#options;
     const { tenantId } = principal;
     checkBuildPolicy(request.policy);
+    this.#options.node.builds.admit();
     const administrator = principal.scope === 'admin' || request.policyIsOperators === true;
     if (request.policy !== undefined) {
       await egress.checkLevel({ tenantId, level: 'sandbox' }, { policy: request.policy, administrator });
@@ -144,6 +148,10 @@ export class Templates {
     const log = new BuildLog();
     const cancel = new AbortController();
     const layers = new Set<string>();
+    const onLayer = (digest: string): void => {
+      layers.add(digest);
+      this.#owns('layer', digest, tenantId);
+    };
     const runner = new Runner({
       node: this.#options.node,
       egress,
@@ -153,7 +161,8 @@ export class Templates {
       limits: buildLimits(request),
       noCache: request.noCache ?? false,
       signal: cancel.signal,
-      onLayer: (digest) => layers.add(digest),
+      onLayer,
+      onCache: (id) => this.#owns('cache', id, tenantId),
       ...(request.policy === undefined ? {} : { policy: request.policy }),
     });
     const builder = new Builder({
@@ -165,8 +174,9 @@ export class Templates {
       request,
       parsed,
       entries,
-      onLayer: (digest) => layers.add(digest),
+      onLayer,
       template: (reference) => this.#base(tenantId, reference),
+      sandbox: (id) => this.#sandbox(principal, id),
     });
     const ended = this.#turn(() =>
       this.#finish(version, [tag, ...(request.moreTags ?? [])], request, builder, log),
@@ -187,6 +197,12 @@ export class Templates {
     };
     this.#keep(build);
     return build;
+  }
+
+  /** Written before it is on the disk, so that nothing there is without an owner. */
+  #owns(kind: BuildFileRow['kind'], id: string, tenantId: string): void {
+    if (id.startsWith('template-')) return; // a shipped template's root is the host's
+    this.#options.store.buildFiles.put({ kind, id, tenantId, usedAt: this.#now() });
   }
 
   #keep(build: RunningBuild): void {
@@ -258,16 +274,17 @@ export class Templates {
   async #tryStart(version: TemplateVersionRow, log: BuildLog): Promise<void> {
     log.write('build', 'starting it once');
     const { node } = this.#options;
-    const { start, env, user, workdir } = version.config ?? { env: {}, user: 'user' };
-    if (start === undefined || version.digest === undefined) return;
-    const cwd = workdir === undefined ? {} : { cwd: workdir };
+    const { config, digest } = version;
+    const start = config === undefined ? undefined : nodeStart(config);
+    if (start === undefined || digest === undefined) return;
+    const { env, user, cwd } = start;
     try {
       const sandbox = await node.claim({
-        template: imageName(version.digest),
+        template: imageName(digest),
         runtime: 'gvisor',
-        limits: { ...defaultLimits, ...version.config?.limits },
-        bind: { env, user, ...cwd },
-        start: { readyTimeoutMs: 60_000, ...start, env, user, ...cwd },
+        limits: { ...defaultLimits, ...config?.limits },
+        bind: { env, user, ...(cwd === undefined ? {} : { cwd }) },
+        start,
         onTaken: () => {},
       });
       await node.destroy(sandbox.id);
@@ -276,9 +293,28 @@ export class Templates {
     }
   }
 
+  /** A running sandbox, and what it was started from: the row names the version, whatever its tag points at now. */
+  async #sandbox(principal: Principal, id: string): Promise<UsedSandbox> {
+    const { row, live, done } = await this.#options.useSandbox(principal, id);
+    try {
+      const { templateVersionId, template } = row;
+      const version =
+        templateVersionId === undefined
+          ? undefined
+          : this.#options.store.templates.version(templateVersionId);
+      return { live, done, ...(await this.#baseOf(version, template)) };
+    } catch (error) {
+      done();
+      throw error;
+    }
+  }
+
   /** What another build begins with. */
-  async #base(tenantId: string, reference: string) {
-    const version = this.catalog.findVersion(tenantId, reference);
+  #base(tenantId: string, reference: string) {
+    return this.#baseOf(this.catalog.findVersion(tenantId, reference), reference);
+  }
+
+  async #baseOf(version: TemplateVersionRow | undefined, reference: string) {
     if (version?.layers !== undefined && version.config !== undefined) {
       const { start: _start, limits: _limits, ...config } = version.config;
       return { layers: version.layers, config: { ...config, user: '' } };
@@ -360,7 +396,7 @@ export class Templates {
   async remove(principal: Principal, name: string): Promise<void> {
     const { store, recorder } = this.#options;
     const template = this.catalog.own(principal, name);
-    const used = this.#used();
+    const used = this.#collection.used();
     const needed = store.templates
       .versions(template.id)
       .find(({ id, state }) => state === 'building' || used.has(id));
@@ -371,7 +407,7 @@ export class Templates {
       );
     store.templates.remove(template.id);
     recorder.did(principal, 'template.remove', undefined, { template: name });
-    await this.#collect(false);
+    await this.#collection.collect(false);
   }
 
   /** @throws CasemateError `conflict` where a version of a template has the shipped one below it */
@@ -385,54 +421,17 @@ export class Templates {
     throw new CasemateError('conflict', `${name} is in use: ${of} (version ${above.number}) is built on it.`);
   }
 
-  /** Versions that something runs from or starts from, and what. */
-  #used(): Map<string, string> {
-    const { store } = this.#options;
-    const used = new Map<string, string>();
-    for (const id of store.snapshots.templateVersionIds()) used.set(id, 'has a snapshot');
-    for (const row of store.sandboxes.inStates(liveStates))
-      if (row.templateVersionId !== undefined) used.set(row.templateVersionId, 'has a sandbox');
-    const warm = this.pools.nodeNames();
-    for (const version of store.templates.versionsInState('ready'))
-      if (version.digest !== undefined && warm.has(imageName(version.digest)))
-        used.set(version.id, 'has a warm pool');
-    return used;
-  }
-
   /** Takes away versions that no tag points at, or pointed at just before, and that nothing uses; with their layers. */
   async collect(principal: Principal, dryRun: boolean): Promise<Collected> {
     needAdmin(principal);
-    const collected = await this.#collect(dryRun);
+    const collected = await this.#collection.collect(dryRun);
     if (!dryRun) this.#options.recorder.did(principal, 'template.collect', undefined, { ...collected });
     return collected;
   }
 
-  async #collect(dryRun: boolean): Promise<Collected> {
-    const { store, node, clock } = this.#options;
-    const keep = new Set(this.#used().keys());
-    for (const { id } of store.templates.list())
-      for (const tag of store.templates.tags(id)) {
-        keep.add(tag.versionId);
-        if (tag.previous[0] !== undefined) keep.add(tag.previous[0]);
-      }
-    const all = store.templates
-      .list()
-      .flatMap((template) => store.templates.versions(template.id).map((version) => ({ template, version })));
-    const going = all.filter(({ version }) => version.state !== 'building' && !keep.has(version.id));
-    const staying = all.filter(({ version }) => keep.has(version.id));
-    const keepImages = staying.flatMap(({ version }) => version.digest ?? []);
-    const keepLayers = [...this.#builds.values()].flatMap(({ over, layers }) => (over ? [] : [...layers]));
-    if (!dryRun) for (const { version } of going) store.templates.removeVersion(version.id);
-    const gone = await node.builds.collect({ keepImages: [...new Set(keepImages)], keepLayers, dryRun });
-    const uploads = await this.blobs.collect(clock.now() - uploadsKeptMs, dryRun);
-    return {
-      versions: going.map(
-        ({ template, version }) => `${store.templates.names(template.id)[0]?.name ?? ''}:${version.number}`,
-      ),
-      layers: gone.layers.length,
-      uploads: uploads.blobs,
-      bytes: gone.bytes + uploads.bytes,
-    };
+  /** Takes away layers, and definitions, that no row names; `young` ones stay. */
+  async collectOwnerless(young: readonly string[]): Promise<void> {
+    await this.#collection.collectOwnerless(young);
   }
 
   /** Ends the builds that are under way. */

@@ -142,7 +142,8 @@ async function baseOf(
   if (reference === undefined) return first;
   const shipped = (await core.templates()).find(({ name }) => name === reference);
   if (shipped === undefined) {
-    const { user, cwd, start } = core.images.catalog.resolve(principal.tenantId, reference);
+    const { user, cwd, version } = core.images.catalog.resolve(principal.tenantId, reference);
+    const start = version?.config?.start;
     return { ...first, user, workdir: cwd ?? first.workdir, ...(start === undefined ? {} : { start }) };
   }
   const { memoryMib, start } = shipped;

@@ -27,6 +27,7 @@ import { templateRoutes } from './templateRoutes.ts';
 import { secretRoutes } from './secretRoutes.ts';
 import { serveTunnels } from './tunnel.ts';
 import { volumeFileRoutes } from './volumeFileRoutes.ts';
+import { diskRoutes } from './diskRoutes.ts';
 import { volumeRoutes } from './volumeRoutes.ts';
 
 export const routes: readonly Route[] = [
@@ -34,6 +35,7 @@ export const routes: readonly Route[] = [
   ...snapshotRoutes,
   ...volumeRoutes,
   ...volumeFileRoutes,
+  ...diskRoutes,
   ...fileRoutes,
   ...hostRoutes,
   ...templateRoutes,
