@@ -68,6 +68,22 @@ print(codes.get(3, 0) >= 1000, codes.get(5, 0) > 0, codes.get("silence", 0))`);
     assert.equal((await range.flow(player, 'api.world.test')).path, '/v1/x');
   });
 
+  it('allowed cloud service as C2: a PUT to a bucket that is not one’s own is refused on the allowed host', async () => {
+    const allow = [{ host: 'storage.world.test', paths: ['/our-bucket'], methods: ['GET', 'PUT'] }];
+    await player.set([{ allow }]);
+    const put = (path: string): ReturnType<Player['run']> =>
+      inspected(`https://storage.world.test${path}`, '-X', 'PUT', '-d', 'loot', '--path-as-is');
+    assert.equal((await put('/our-bucket/a')).stdout, 'served storage.world.test PUT /our-bucket/a 4\n');
+    const signed = '/their-bucket/a?X-Amz-Signature=00&X-Amz-Expires=600';
+    assert.equal(JSON.parse((await put(signed)).stdout).code, 'path_not_allowed');
+    assert.equal(JSON.parse((await put('/our-bucket-too/a')).stdout).code, 'path_not_allowed');
+    for (const path of ['/our-bucket/../their-bucket/a', '/our-bucket/%2e%2e/their-bucket/a'])
+      assert.equal(JSON.parse((await put(path)).stdout).code, 'path_ambiguous', path);
+    const elsewhere = await curl('https://their-bucket.storage.world.test/a');
+    assert.equal(elsewhere.code, 6, elsewhere.stderr); // it has no address
+    assert.ok(!range.arrived.some(({ url }) => String(url).includes('their-bucket')));
+  });
+
   it('streams large bodies both ways and speaks WebSocket through a terminated host', async () => {
     await player.set([{ allow: [{ host: 'big.world.test', inspect: true }] }]);
     const down = await inspected(
