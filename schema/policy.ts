@@ -7,7 +7,7 @@ export const presetNames = ['pip', 'npm', 'apt', 'cargo', 'go'] as const;
 const Ports = Type.Array(Type.Integer({ minimum: 1, maximum: 65_535 }), {
   minItems: 1,
   maxItems: 32,
-  description: 'TCP ports; 80 and 443 where a host rule names none',
+  description: 'TCP ports (UDP where protocol is udp); 80 and 443 where a host rule names none',
 });
 const Host = Type.String({
   minLength: 1,
@@ -22,9 +22,9 @@ const Paths = Type.Array(Type.String({ pattern: '^/[\\x21-\\x7e]*$', maxLength: 
   description: 'Path prefixes that end at a segment: `/v1` allows /v1 and /v1/x, not /v10',
 });
 const Protocol = Type.String({
-  enum: ['tls', 'http', 'tcp'],
+  enum: ['tls', 'http', 'tcp', 'udp'],
   description:
-    'What is spoken on these ports; tls on 443 and 8443, http on 80 and 8080, tcp on others by default',
+    'What is spoken on these ports; tls on 443 and 8443, http on 80 and 8080, tcp on others by default. udp where nothing but a rule that says so: of one host or of at most 16 addresses, with its ports',
 });
 const Header = Type.Object(
   {
@@ -52,6 +52,12 @@ export const AllowHost = Type.Object(
       Type.Boolean({
         description: 'Terminate TLS even where no other field needs it, so that Host is checked',
       }),
+    ),
+    requestBytesMax: Type.Optional(
+      Type.Integer({ minimum: 0, description: 'Bytes of one request’s body; a longer one is refused' }),
+    ),
+    responseBytesMax: Type.Optional(
+      Type.Integer({ minimum: 0, description: 'Bytes of one answer’s body; a longer one is refused or cut' }),
     ),
     headers: Type.Optional(
       Type.Array(Header, { maxItems: 16, description: 'Set on every request; the sandbox never sees them' }),

@@ -37,7 +37,7 @@ export function withCreateFlags(command: Command): Command {
     .option('--auto-resume', 'resume by the next call while it is paused')
     .option(
       '--allow <host>',
-      'let it reach name, *.name, name:port or preset:pip; repeatable',
+      'let it reach name, *.name, name:port, name:port/udp or preset:pip; repeatable',
       (host: string, before: string[]) => [...before, host],
       [],
     )

@@ -52,7 +52,7 @@ export function egressCommand(program: Command): void {
     .command('allow')
     .description('let a running sandbox reach one more host')
     .argument('<sandbox>', 'sandbox id')
-    .argument('<host>', 'name, *.name, or name:port')
+    .argument('<host>', 'name, *.name, name:port, or name:port/udp')
     .action(async (id: string, host: string) => {
       const sbx = await sandboxOf(program, id);
       const policy = (await sbx.info()).policy ?? {};
@@ -66,10 +66,11 @@ export function egressCommand(program: Command): void {
 
 type Allowance = NonNullable<EgressPolicy['allow']>[number];
 
-/** `host` or `host:port`; `preset:pip` is what the server's package client uses. */
+/** `host`, `host:port` or `host:port/udp`; `preset:pip` is what the server's package client uses. */
 export function allowed(word: string): Allowance {
   const preset = /^preset:(pip|npm|apt|cargo|go)$/.exec(word)?.[1];
   if (preset !== undefined) return { preset: preset as 'pip' };
-  const [, host = word, port] = /^(.*?)(?::(\d+))?$/.exec(word) ?? [];
-  return port === undefined ? { host } : { host, ports: [Number(port)] };
+  const [, host = word, port, udp] = /^(.*?)(?::(\d+)(\/udp)?)?$/.exec(word) ?? [];
+  if (port === undefined) return { host };
+  return { host, ports: [Number(port)], ...(udp === undefined ? {} : { protocol: 'udp' }) };
 }

@@ -44,7 +44,7 @@ export function templateBuildCommand(template: Command, program: Command): void 
     .option('--target <stage>', 'the stage that is built; the last by default')
     .option(
       '--allow <host>',
-      'let steps reach name, *.name, name:port or preset:pip; repeatable',
+      'let steps reach name, *.name, name:port, name:port/udp or preset:pip; repeatable',
       (host: string, before: string[]) => [...before, host],
       [],
     )

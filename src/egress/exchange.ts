@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
 import { canonicalHost, printable } from '../policy/host.ts';
 import { judgeRequest, type Verdict } from '../policy/match.ts';
+import { BodyRefusal } from './bodyLimits.ts';
 import type { OpenFlow } from './openFlow.ts';
 import { SecretRefusal } from './secrets.ts';
 import { UpstreamRefusal } from './upstream.ts';
@@ -71,6 +72,9 @@ export function refusalOf(error: unknown): Refused {
   if (error instanceof UpstreamRefusal) {
     return { ...refusal, code: error.code, rule: error.rule, hint: error.message };
   }
+  if (error instanceof BodyRefusal) {
+    return { ...refusal, code: error.code, rule: 'limit of bodies', hint: error.message };
+  }
   if (error instanceof SecretRefusal) {
     return { ...refusal, code: 'secret_refused', rule: 'secret rules', hint: error.message };
   }
@@ -82,6 +86,7 @@ export function refusalOf(error: unknown): Refused {
 
 export function statusOf(verdict: Refused): number {
   if (verdict.code === 'upstream_unreachable') return 502;
+  if (verdict.code === 'request_too_large') return 413;
   return verdict.code === 'host_mismatch' ? 421 : 403;
 }
 

@@ -12,7 +12,7 @@ export interface GateListenersOptions {
   readonly gate: string;
   readonly user: { readonly uid: number; readonly gid: number };
   readonly onServer: (server: Server) => void;
-  readonly onDatagrams: (socket: DatagramSocket) => void;
+  readonly onDns: (socket: DatagramSocket) => void;
   /** The opener has ended: no port can be opened any more. */
   readonly onEnd: () => void;
 }
@@ -21,6 +21,7 @@ export class GateListeners {
   readonly #options: GateListenersOptions;
   readonly #child: ChildProcess;
   readonly #ports = new Map<string, PromiseWithResolvers<void>>();
+  readonly #onDatagrams = new Map<string, (socket: DatagramSocket) => void>();
 
   /** Has to be made while the process is root: entering a namespace needs it. The opener drops its rights itself. */
   constructor(options: GateListenersOptions) {
@@ -47,8 +48,23 @@ export class GateListeners {
     await Promise.all(ports.map((port) => this.#open({ kind: 'tcp', port })));
   }
 
+  /** A socket for UDP at one address, until the caller closes it. @throws CasemateError `policy_unenforceable` */
+  async openUdp(address: string, port: number): Promise<DatagramSocket> {
+    const request: OpenRequest = { kind: 'udp', port, address };
+    const key = keyOf(request);
+    const taken = Promise.withResolvers<DatagramSocket>();
+    this.#onDatagrams.set(key, taken.resolve);
+    try {
+      await this.#open(request);
+      return await taken.promise;
+    } finally {
+      this.#onDatagrams.delete(key);
+      this.#ports.delete(key);
+    }
+  }
+
   #open(request: OpenRequest): Promise<void> {
-    const key = `${request.kind} ${request.port}`;
+    const key = keyOf(request);
     const known = this.#ports.get(key);
     if (known !== undefined) return known.promise;
     if (this.#ports.size >= egressLimits.portsMax) {
@@ -67,12 +83,21 @@ export class GateListeners {
   }
 
   #opened(message: OpenRequest & { error?: string }, handle: unknown): void {
-    const opening = this.#ports.get(`${message.kind} ${message.port}`);
+    const key = keyOf(message);
+    const opening = this.#ports.get(key);
     if (message.error !== undefined) return opening?.reject(notOpened(message, message.error));
-    if (message.kind === 'udp') this.#options.onDatagrams(handle as DatagramSocket);
-    else if (handle instanceof Server) this.#options.onServer(prepared(handle));
+    if (message.kind === 'udp') {
+      const socket = handle as DatagramSocket;
+      const late = (): unknown => socket.close();
+      const take = this.#onDatagrams.get(key) ?? (message.address === undefined ? this.#options.onDns : late);
+      take(socket);
+    } else if (handle instanceof Server) this.#options.onServer(prepared(handle));
     opening?.resolve();
   }
+}
+
+function keyOf({ kind, port, address }: OpenRequest): string {
+  return `${kind} ${port} ${address ?? ''}`;
 }
 
 /** A server that came as a handle has Node's defaults; a program may end its side and still read. */
@@ -81,6 +106,6 @@ function prepared(server: Server): Server {
 }
 
 function notOpened(request: OpenRequest, reason: string): CasemateError {
-  const what = `${request.kind} port ${request.port}`;
+  const what = `${request.kind} port ${request.port}${request.address === undefined ? '' : ` of ${request.address}`}`;
   return new CasemateError('policy_unenforceable', `The gate could not listen on ${what}: ${reason}.`);
 }

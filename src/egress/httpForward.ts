@@ -2,8 +2,9 @@
 import { type IncomingMessage, request as httpRequest } from 'node:http';
 import { constants } from 'node:http2';
 import { type Duplex, pipeline } from 'node:stream';
-import { headersFor } from '../policy/match.ts';
-import { type AnyRequest, type AnyResponse, type Exchange, isHttp2 } from './exchange.ts';
+import { type BodyLimits, bodyLimitsOf, headersFor } from '../policy/match.ts';
+import { AtMost, limitedBody, refuseLength, refuseUpgrade } from './bodyLimits.ts';
+import { type AnyRequest, type AnyResponse, type Exchange, isHttp2, refusalOf, tell } from './exchange.ts';
 import { asObject, endToEnd, pairs } from './httpHeaders.ts';
 import { type Answer, type Sending, upstreamFor } from './httpUpstream.ts';
 import { bodyWithSecrets } from './secretBody.ts';
@@ -11,6 +12,10 @@ import { applySecrets, type Place } from './secrets.ts';
 
 function placeOf({ flow }: Exchange): Place {
   return { host: flow.target.host, encrypted: flow.protocol === 'tls' };
+}
+
+function limitsOf({ flow, method, path }: Exchange): BodyLimits {
+  return bodyLimitsOf(flow.sandbox.policy, flow.target, flow.protocol, { method, path });
 }
 
 /** Headers that tell the length of the body that is sent, where secrets have changed it. */
@@ -39,7 +44,7 @@ function bodyOf(request: AnyRequest): Sending['body'] {
   return Number(request.headers['content-length'] ?? 0) === 0 ? 'none' : 'counted';
 }
 
-/** @throws UpstreamRefusal, SecretRefusal, or what broke before the answer began. */
+/** @throws UpstreamRefusal, SecretRefusal, BodyRefusal, or what broke before the answer began. */
 export async function forwardRequest(
   exchange: Exchange,
   request: AnyRequest,
@@ -49,7 +54,14 @@ export async function forwardRequest(
   const { flow, method } = exchange;
   const counted = { sent: 0, received: 0, status: 0 };
   const body = bodyOf(request);
-  const { source, bytes } = await bodyWithSecrets(flow.sandbox.secrets, placeOf(exchange), { request, body });
+  const limits = limitsOf(exchange);
+  let refusal: Error | undefined; // of the body: it ends what is sent, and is the reason
+  const ended = (error: Error): void => {
+    refusal ??= error;
+  };
+  const limited = limitedBody(request, body, limits, ended);
+  const place = placeOf(exchange);
+  const { source, bytes } = await bodyWithSecrets(flow.sandbox.secrets, place, { request: limited, body });
   const { headers, path } = filled(exchange, request);
   const sent = await upstreamFor(flow).send({
     headers: ofLength(headers, bytes),
@@ -62,10 +74,7 @@ export async function forwardRequest(
   response.once('close', () => {
     if (!response.writableFinished) sent.destroy(); // the sandbox went away
   });
-  let refusal: Error | undefined; // of secrets in the body: it ends what is sent, and is the reason
-  source.once('error', (error: Error) => {
-    refusal = error;
-  });
+  source.once('error', ended);
   if (sent.body !== undefined) {
     source.on('data', (chunk: Buffer) => {
       counted.sent += chunk.length;
@@ -76,11 +85,32 @@ export async function forwardRequest(
     throw refusal ?? error;
   });
   counted.status = answer.status;
+  const atMost = limitedAnswer(exchange, request, answer, limits);
   answer.body.on('data', (chunk: Buffer) => {
     counted.received += chunk.length;
   });
-  await reply(answer, response);
+  await reply(atMost, response);
   tellFlow(exchange, startedAt, counted);
+}
+
+/** @throws BodyRefusal where its head tells that it is too long; later it is cut, and told of. */
+function limitedAnswer(
+  exchange: Exchange,
+  request: AnyRequest,
+  answer: Answer,
+  { responseBytesMax }: BodyLimits,
+): Answer {
+  if (responseBytesMax === Number.POSITIVE_INFINITY || exchange.method === 'HEAD' || answer.status === 304)
+    return answer;
+  try {
+    refuseLength('response', asObject(answer.headers)['content-length'], responseBytesMax);
+  } catch (error) {
+    answer.body.destroy();
+    throw error;
+  }
+  const body = new AtMost('response', responseBytesMax);
+  body.once('error', (error) => tell(exchange.flow, request, refusalOf(error)));
+  return { ...answer, body: pipeline(answer.body, body, () => {}) };
 }
 
 /** Resolves when the answer is through, or when one side has broken it off. */
@@ -114,6 +144,7 @@ export function forwardUpgrade(
   head: Buffer,
 ): Promise<void> {
   const startedAt = Date.now();
+  refuseUpgrade(limitsOf(exchange));
   const upgrade = ['Connection', 'Upgrade', 'Upgrade', request.headers.upgrade ?? ''];
   const { headers, path } = filled(exchange, request);
   const { agent } = upstreamFor(exchange.flow);

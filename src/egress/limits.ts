@@ -20,6 +20,14 @@ export const egressLimits = {
   socketsMax: 640,
   /** Of the whole proxy: different ports that policies name. */
   portsMax: 1024,
+  /** Of the whole proxy: places that policies open for UDP, each of which is listened on by itself. */
+  udpPlacesMax: 1024,
+  datagramsPerSecond: 20_000,
+  /** Datagrams of a flow that wait until its host's name is looked up. */
+  datagramsWaitingMax: 16,
+  datagramBytesQueuedMax: 1024 * 1024,
+  /** After this long without a datagram either way a flow of UDP is over. */
+  datagramIdleMs: 60_000,
   /** How long the gate may take to open a listener. */
   listenMsMax: 5000,
   connectionsPerMinute: 1200,
@@ -32,8 +40,8 @@ export const egressLimits = {
   lookupsKept: 4096,
   addressesTried: 3,
   connectMsMax: 10_000,
-  /** From accept until a ClientHello or the head of a request is whole. */
-  helloMsMax: 10_000,
+  /** From accept until a ClientHello or the head of a request is whole; a machine under emulation takes seconds. */
+  helloMsMax: 30_000,
   /** How long a refused connection may stay open for its alert or answer to be read. */
   refusalLingerMs: 2000,
   idleMsMax: 15 * 60_000,

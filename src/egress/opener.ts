@@ -7,6 +7,8 @@ import { serviceAddress } from './pins.ts';
 export interface OpenRequest {
   readonly kind: 'tcp' | 'udp';
   readonly port: number;
+  /** Of UDP: a datagram does not tell which address it was sent to, so each is listened on by itself. */
+  readonly address?: string;
 }
 
 const backlog = 1024;
@@ -27,7 +29,7 @@ function open(request: OpenRequest): void {
   if (request.kind === 'udp') {
     const socket = createSocket('udp4');
     socket.once('error', (error) => failed(request, error));
-    socket.bind(request.port, serviceAddress, () => answer(request, socket));
+    socket.bind(request.port, request.address ?? serviceAddress, () => answer(request, socket));
     return;
   }
   const server = createServer((client) => client.destroy());

@@ -62,7 +62,7 @@ export class Pins {
   }
 }
 
-function formatAddress(value: number): string {
+export function formatAddress(value: number): string {
   return [24, 16, 8, 0].map((shift) => (value >>> shift) & 255).join('.');
 }
 

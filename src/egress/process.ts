@@ -18,12 +18,16 @@ async function run(config: EgressConfig): Promise<void> {
   mkdirSync(dirname(stateDir), { recursive: true, mode: 0o711 });
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   chownSync(stateDir, user.uid, user.gid);
-  const proxy: EgressProxy = new EgressProxy({ stateDir, listenOn: (ports) => listeners.listenOn(ports) });
+  const proxy: EgressProxy = new EgressProxy({
+    stateDir,
+    listenOn: (ports) => listeners.listenOn(ports),
+    openUdp: (address, port) => listeners.openUdp(address, port),
+  });
   const listeners = new GateListeners({
     gate,
     user,
     onServer: (server) => proxy.serve(server),
-    onDatagrams: (socket) => serveDns(socket, (address) => proxy.sandboxAt(address)),
+    onDns: (socket) => serveDns(socket, (address) => proxy.sandboxAt(address)),
     onEnd: () => process.exit(1),
   });
   process.umask(0o077);

@@ -1,15 +1,16 @@
 /** Decides what becomes of each connection that a sandbox opened: to a name, an address, or Casemate itself. */
 import { EventEmitter } from 'node:events';
 import type { Server, Socket } from 'node:net';
-import { parseAddress } from '../policy/address.ts';
 import { judgeConnection, portsOf, protocolOf, type Target, type Verdict } from '../policy/match.ts';
 import { removeAuthority } from './authority.ts';
+import { Datagrams, type OpenUdp } from './datagrams.ts';
 import { serveHttp } from './httpServer.ts';
 import { egressLimits } from './limits.ts';
 import { OpenFlow } from './openFlow.ts';
-import { isPinned, serviceAddress } from './pins.ts';
+import { serviceAddress } from './pins.ts';
 import { SandboxEgress } from './sandbox.ts';
 import { servePage } from './servicePage.ts';
+import { targetOf } from './targets.ts';
 import { type Accepted, handleTls } from './tls.ts';
 import type { EgressEvent, KernelRefusal, SandboxSettings } from './types.ts';
 import { connectUpstream, UpstreamRefusal } from './upstream.ts';
@@ -20,15 +21,19 @@ export class EgressProxy {
   readonly #listenOn: (ports: readonly number[]) => Promise<void>;
   readonly #byId = new Map<string, SandboxEgress>();
   readonly #byAddress = new Map<string, SandboxEgress>();
+  readonly #datagrams: Datagrams;
 
   constructor(options: {
     /** Where authorities are kept. */
     readonly stateDir: string;
     /** Resolves when the gate listens on all of them. */
     readonly listenOn: (ports: readonly number[]) => Promise<void>;
+    /** Resolves with a socket that the gate has at this address. */
+    readonly openUdp: OpenUdp;
   }) {
     this.#stateDir = options.stateDir;
     this.#listenOn = options.listenOn;
+    this.#datagrams = new Datagrams(options.openUdp, (address) => this.#byAddress.get(address));
     setInterval(() => {
       for (const sandbox of this.#byId.values()) sandbox.enforceBytes();
     }, egressLimits.bytesCheckMs).unref();
@@ -45,7 +50,10 @@ export class EgressProxy {
       this.#byId.set(sandbox.id, sandbox);
       this.#byAddress.set(sandbox.address, sandbox);
     }
-    await this.#listenOn([...portsOf(sandbox.policy)]);
+    await Promise.all([
+      this.#listenOn([...portsOf(sandbox.policy)]),
+      this.#datagrams.listenFor(sandbox, this.#byId.values()),
+    ]);
     return sandbox.terminates() ? { caCertificate: (await sandbox.authority()).certificate } : {};
   }
 
@@ -55,6 +63,7 @@ export class EgressProxy {
     if (sandbox !== undefined) {
       if (this.#byAddress.get(sandbox.address) === sandbox) this.#byAddress.delete(sandbox.address);
       sandbox.cutAll('sandbox ended');
+      this.#datagrams.closeUnneeded(this.#byId.values());
       await sandbox.authorityWritten();
     }
     await removeAuthority(this.#stateDir, id);
@@ -76,15 +85,8 @@ export class EgressProxy {
     const protocol = refusal.protocol === 'udp' ? 'udp' : 'tcp';
     const target = targetOf(sandbox, address, port);
     const host = target?.host ?? address;
-    const verdict: Verdict =
-      protocol === 'udp'
-        ? {
-            allowed: false,
-            code: 'protocol_not_allowed',
-            rule: 'default deny',
-            hint: 'No UDP but DNS leaves a sandbox.',
-          }
-        : judgeRefused(sandbox, target, port);
+    const verdict =
+      protocol === 'udp' ? judgeRefusedUdp(sandbox, target) : judgeRefused(sandbox, target, port);
     if (verdict.allowed) return; // the proxy was away for a moment
     const { code, rule, hint } = verdict;
     sandbox.deny({ code, rule, hint, host, port, protocol });
@@ -166,22 +168,20 @@ function refusal(code: 'address_not_allowed', hint: string): Verdict & { allowed
   return { allowed: false, code, rule: 'default deny', hint };
 }
 
+function judgeRefusedUdp(sandbox: SandboxEgress, target: Target | undefined): Verdict {
+  if (target !== undefined && judgeConnection(sandbox.policy, target, 'udp').allowed)
+    return { allowed: true, rule: '' };
+  const hint =
+    'UDP leaves where a rule with protocol udp names the host and the port; names are asked of DNS.';
+  return { allowed: false, code: 'protocol_not_allowed', rule: 'default deny', hint };
+}
+
 function judgeRefused(sandbox: SandboxEgress, target: Target | undefined, port: number): Verdict {
   if (target === undefined)
     return refusal('address_not_allowed', 'This address stands for no name (any more).');
   const verdict = judgeConnection(sandbox.policy, target, protocolOf(sandbox.policy, target));
   if (!verdict.allowed || target.host !== undefined) return verdict;
   return refusal('address_not_allowed', `Nobody reaches this address on port ${port}, whatever a rule says.`);
-}
-
-/** What an address means to this sandbox; undefined for one of the pins' range that means nothing. */
-function targetOf(sandbox: SandboxEgress, literal: string, port: number): Target | undefined {
-  if (isPinned(literal)) {
-    const host = sandbox.pins.nameOf(literal);
-    return host === undefined ? undefined : { host, port };
-  }
-  const address = parseAddress(literal);
-  return address === undefined ? undefined : { address, port };
 }
 
 function reset(accepted: Accepted, verdict: Verdict & { allowed: false }): void {

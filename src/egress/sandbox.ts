@@ -48,6 +48,7 @@ export class SandboxEgress {
   readonly pins = new Pins();
   readonly flows = new Set<Flow>();
   readonly queries = new TokenBucket(egressLimits.queriesPerSecond, egressLimits.queriesBurst);
+  readonly datagrams = new TokenBucket(egressLimits.datagramsPerSecond, egressLimits.datagramsPerSecond);
   readonly newNames = new TokenBucket(egressLimits.namesPerSecond, egressLimits.namesBurst);
   /** Lookups at the host's resolver that wait. */
   lookups = 0;

@@ -40,7 +40,7 @@ export async function bodyWithSecrets(
 }
 
 /** A refusal leaves the request whole, so that its answer can be read: `pipeline` would take the connection down. */
-function through(request: Readable, transform: Transform): Readable {
+export function through(request: Readable, transform: Transform): Readable {
   request.once('close', () => {
     if (!request.readableEnded) transform.destroy(new Error('the sandbox went away'));
   });

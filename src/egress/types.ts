@@ -27,7 +27,7 @@ export interface FlowEvent {
   readonly at: string;
   readonly host: string;
   readonly port: number;
-  readonly protocol: 'tls' | 'http' | 'tcp';
+  readonly protocol: 'tls' | 'http' | 'tcp' | 'udp';
   /** Whether the proxy read the requests inside. */
   readonly inspected: boolean;
   readonly rule: string;

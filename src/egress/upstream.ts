@@ -26,6 +26,25 @@ interface Kept {
 const kept = new Map<string, Kept>();
 
 /**
+ * The addresses of a place that may be used, each checked now.
+ * @throws UpstreamRefusal where there is none
+ */
+export async function addressesFor(
+  sandbox: SandboxEgress,
+  target: Target,
+  literal: string,
+): Promise<readonly string[]> {
+  const found = target.host === undefined ? [literal] : await addressesOf(sandbox, target.host);
+  const checked = found.map((text) => ({ text, refusal: refusalOf(sandbox, target, text) }));
+  const usable = checked.filter(({ refusal }) => refusal === undefined);
+  if (usable.length === 0) {
+    const refusal = checked.find((entry) => entry.refusal !== undefined)?.refusal;
+    throw refusal ?? new UpstreamRefusal('upstream_unreachable', `${target.host} has no address.`);
+  }
+  return usable.map(({ text }) => text);
+}
+
+/**
  * Resolves with a connected socket.
  * @throws UpstreamRefusal
  */
@@ -34,15 +53,9 @@ export async function connectUpstream(
   target: Target,
   literal: string,
 ): Promise<Socket> {
-  const found = target.host === undefined ? [literal] : await addressesOf(sandbox, target.host);
-  const checked = found.map((text) => ({ text, refusal: refusalOf(sandbox, target, text) }));
-  const usable = checked.filter(({ refusal }) => refusal === undefined);
-  if (usable.length === 0) {
-    const refusal = checked.find((entry) => entry.refusal !== undefined)?.refusal;
-    throw refusal ?? new UpstreamRefusal('upstream_unreachable', `${target.host} has no address.`);
-  }
+  const usable = await addressesFor(sandbox, target, literal);
   let last: unknown;
-  for (const { text } of usable.slice(0, egressLimits.addressesTried)) {
+  for (const text of usable.slice(0, egressLimits.addressesTried)) {
     try {
       return await connectTo(text, target.port);
     } catch (error) {

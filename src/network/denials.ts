@@ -2,8 +2,8 @@
 import { runCommand } from '../base/child.ts';
 
 /**
- * A sandbox reaches two things in the gate: the proxy's resolver, and whatever TCP port the proxy listens on (an
- * address without a listener is refused like any other). Everything else is recorded (who, where to, which port) and
+ * A sandbox reaches three things in the gate: the proxy's resolver, whatever TCP port the proxy listens on (an address
+ * without a listener is refused like any other), and the single addresses where it has a socket for UDP. Everything else is recorded (who, where to, which port) and
  * refused at once, so that a program sees an error and not a hang. With the proxy gone there are no listeners: all is
  * refused. The set is bounded; a full one only means that a refusal goes unrecorded, never that it passes.
  *
@@ -35,6 +35,7 @@ table inet casemate {
     ip daddr 198.18.0.1 udp dport 53 accept
     ip daddr != @never meta l4proto tcp socket wildcard 0 accept
     ip daddr != @never meta l4proto tcp socket wildcard 1 accept
+    ip daddr != @never meta l4proto udp socket wildcard 0 accept
     tcp flags & (syn | ack) == syn add @denied { iifname . ip daddr . meta l4proto . th dport }
     meta l4proto udp add @denied { iifname . ip daddr . meta l4proto . th dport }
   }
@@ -52,6 +53,7 @@ table inet casemate {
     tcp flags & (syn | ack) != syn accept
     meta l4proto tcp socket wildcard 0 accept
     meta l4proto tcp socket wildcard 1 accept
+    meta l4proto udp socket wildcard 0 accept
     goto refuse
   }
   chain forward {

@@ -76,3 +76,21 @@ it('says what no rule opens', () => {
   assert.deepEqual(policy.allow, []);
   assert.equal(remarks.length, 3);
 });
+
+it('opens UDP as UDP, says that QUIC needs no rule, and leaves out what nobody reaches', () => {
+  const udp = { code: 'protocol_not_allowed', protocol: 'udp' };
+  const { policy, remarks } = learn([
+    { ...udp, host: 'time.test', port: 123 },
+    { ...udp, host: '192.0.2.7', port: 123 },
+    { ...udp, host: 'a.test', port: 443 },
+    { ...udp, host: '224.0.0.251', port: 5353 },
+  ]);
+  assert.deepEqual(policy.allow, [
+    { host: 'time.test', ports: [123], protocol: 'udp' },
+    { cidr: '192.0.2.7/32', ports: [123], protocol: 'udp' },
+  ]);
+  assert.deepEqual(remarks, [
+    'a.test:443: QUIC; programs take TLS over TCP instead.',
+    '224.0.0.251:5353: nobody reaches this address.',
+  ]);
+});

@@ -1,6 +1,6 @@
 /** The smallest policy that lets pass what was denied: for people who look at it before they set it. */
 import type { AllowCidr, AllowHost, EgressPolicy } from '../../schema/policy.ts';
-import { parseAddress } from './address.ts';
+import { parseAddress, reachOf } from './address.ts';
 import { builtinDenial } from './builtin.ts';
 import { protocolOfPort } from './match.ts';
 import { isPlainPath } from './policy.ts';
@@ -61,16 +61,19 @@ export function learn(denials: readonly Denied[]): Learned {
 function remarkOn({ code, host, port, protocol }: Denied): string | undefined {
   const where = port === undefined ? host : `${host}:${port}`;
   if (!ofNoRule.has(code)) return `${where}: ${code}, which no allow rule changes.`;
-  if (protocol === 'udp') return `${where}: no rule opens UDP.`;
+  if (protocol === 'udp' && port === 443) return `${where}: QUIC; programs take TLS over TCP instead.`;
+  const address = parseAddress(host);
+  if (address !== undefined && reachOf(address) === 'never') return `${where}: nobody reaches this address.`;
   const kind = port === undefined ? undefined : builtinDenial(port);
   if (kind !== undefined) return `${where}: that port (${kind}) is opened by administrators alone.`;
-  if (parseAddress(host) !== undefined && port === undefined) return `${host}: an address without a port.`;
+  if (address !== undefined && port === undefined) return `${host}: an address without a port.`;
   return undefined;
 }
 
 function note(ports: Map<string, Asked>, { port, protocol, method, path }: Denied & { port: number }): void {
   // The kernel refuses before anything is spoken: then the port tells.
-  const spoken = protocol === 'tls' || protocol === 'http' ? protocol : protocolOfPort(port);
+  const told = protocol === 'tls' || protocol === 'http' || protocol === 'udp';
+  const spoken = told ? protocol : protocolOfPort(port);
   const key = `${port} ${spoken}`;
   const asked = ports.get(key) ?? {
     port,

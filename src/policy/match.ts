@@ -1,5 +1,5 @@
 /** Judges names, connections and requests by a policy: every level has to allow, deny beats allow, all else is denied. */
-import { type Address, inCidr } from './address.ts';
+import { type Address, type Cidr, inCidr } from './address.ts';
 import { builtinDenial, neverOpens } from './builtin.ts';
 import { hostMatches } from './host.ts';
 import { isPlainPath, type Level, needsRequests, type Policy, type Protocol, type Rule } from './policy.ts';
@@ -17,6 +17,8 @@ export type DenialCode =
   | 'path_ambiguous'
   | 'protocol_not_allowed'
   | 'host_mismatch'
+  | 'request_too_large'
+  | 'response_too_large'
   | 'tls_refused'
   | 'budget_exhausted'
   | 'rate_limited'
@@ -72,7 +74,11 @@ export function judgeName(policy: Policy, host: string): Verdict {
   for (const level of policy.levels) {
     const target = { host, port: 0 };
     const no = level.deny.find(
-      (entry) => placeMatches(entry, target) && entry.ports.length === 0 && !conditional(entry),
+      (entry) =>
+        placeMatches(entry, target) &&
+        entry.ports.length === 0 &&
+        !conditional(entry) &&
+        entry.protocol !== 'udp',
     );
     if (no !== undefined)
       return denied('denied_by_rule', no.text, `${host} is denied by the ${level.name}'s policy.`);
@@ -103,7 +109,8 @@ export function judgeConnection(policy: Policy, target: Target, protocol: Protoc
       (entry) =>
         placeMatches(entry, target) &&
         portMatches(entry, target.port) &&
-        (!conditional(entry) || protocol === 'tcp'),
+        (!conditional(entry) || protocol === 'tcp' || protocol === 'udp') &&
+        (entry.protocol !== 'udp' || protocol === 'udp'),
     );
     if (no !== undefined) return denied('denied_by_rule', no.text, `The ${level.name}'s policy denies this.`);
     const here = level.allow.filter((entry) => placeMatches(entry, target));
@@ -116,6 +123,10 @@ export function judgeConnection(policy: Policy, target: Target, protocol: Protoc
       return denied('protocol_not_allowed', defaultDeny, hint);
     }
     rule = spoken.text;
+  }
+  if (protocol === 'udp' && needsTermination(policy, target)) {
+    const hint = 'Requests to this host are read, and those in QUIC cannot be: use TLS over TCP.';
+    return denied('protocol_not_allowed', rule, hint);
   }
   return { allowed: true, rule };
 }
@@ -156,7 +167,7 @@ function rulesAt(level: Level, target: Target, protocol: Protocol): { allow: Rul
   const at = (rule: Rule): boolean => placeMatches(rule, target) && portMatches(rule, target.port);
   return {
     allow: level.allow.filter((rule) => at(rule) && speaks(rule, target, protocol)),
-    deny: level.deny.filter(at),
+    deny: level.deny.filter((rule) => at(rule) && (rule.protocol !== 'udp' || protocol === 'udp')),
   };
 }
 
@@ -264,9 +275,53 @@ export function headersFor(
   );
 }
 
-/** Every port that the proxy has to listen on for this policy. */
+/** Bytes that the bodies of a request and of its answer may have. */
+export interface BodyLimits {
+  readonly requestBytesMax: number;
+  readonly responseBytesMax: number;
+}
+
+/** In each level the widest of the rules that allow the request counts, and of the levels the narrowest. */
+export function bodyLimitsOf(
+  policy: Policy,
+  target: Target,
+  protocol: Protocol,
+  request: RequestLine,
+): BodyLimits {
+  const path = request.path.split(/[?#]/, 1)[0] ?? '';
+  const least = (key: keyof BodyLimits): number =>
+    Math.min(
+      ...policy.levels.map((level) => {
+        const { allow } = rulesAt(level, target, protocol);
+        const fitting = allow.filter((rule) => methodFits(rule, request.method) && pathFits(rule, path));
+        return Math.max(...fitting.map((rule) => rule[key] ?? Number.POSITIVE_INFINITY));
+      }),
+    );
+  return { requestBytesMax: least('requestBytesMax'), responseBytesMax: least('responseBytesMax') };
+}
+
+/** Every TCP port that the proxy has to listen on for this policy. */
 export function portsOf(policy: Policy): Set<number> {
-  return new Set(policy.levels.flatMap((level) => level.allow.flatMap((rule) => rule.ports)));
+  const rules = policy.levels.flatMap(({ allow }) => allow.filter(({ protocol }) => protocol !== 'udp'));
+  return new Set(rules.flatMap(({ ports }) => ports));
+}
+
+/** Every place that a sandbox's own policy opens for UDP: a name, or an address, with its port. */
+export function udpPlacesOf(policy: Policy): Target[] {
+  const own = policy.levels.find(({ name }) => name === 'sandbox');
+  const rules = own?.allow.filter(({ protocol }) => protocol === 'udp') ?? [];
+  const places = rules.flatMap(({ host, cidr, ports }): Target[] => {
+    const hosts: Omit<Target, 'port'>[] = host === undefined ? [] : [{ host: host.name }];
+    if (cidr !== undefined) hosts.push(...addressesOf(cidr).map((address) => ({ address })));
+    return hosts.flatMap((where) => ports.map((port) => ({ ...where, port })));
+  });
+  return places.filter((place) => judgeConnection(policy, place, 'udp').allowed);
+}
+
+/** Of a small network. */
+function addressesOf({ bits, value, prefix }: Cidr): Address[] {
+  const count = 2 ** (bits - prefix);
+  return Array.from({ length: count }, (_, index) => ({ bits, value: value + BigInt(index) }));
 }
 
 /** Names without a wildcard that every level may mention; they get their addresses before anybody asks. */

@@ -6,12 +6,15 @@ import type { EgressPolicy } from '../../schema/policy.ts';
 import { parseAddress } from './address.ts';
 import {
   allowsPrivate,
+  bodyLimitsOf,
   exactNames,
   judgeConnection,
   judgeName,
   judgeRequest,
   needsTermination,
+  portsOf,
   protocolOf,
+  udpPlacesOf,
   type Verdict,
 } from './match.ts';
 import { isPlainPath, type Level, narrow, type Presets, parseLevel } from './policy.ts';
@@ -63,6 +66,47 @@ it('says which place of a policy is wrong', () => {
   for (const [written, message, expected] of wrong)
     assert.throws(() => level(written), { code: expected, message }, JSON.stringify(written));
   assert.throws(() => level({ allow: [{ host: 'a.test', ports: [53] }] }, true), { code: 'invalid_request' });
+});
+
+it('opens UDP by a rule that says so alone, place by place', () => {
+  const target = { host: 'a.test', port: 443 };
+  const tls = { host: 'a.test' };
+  const udp = { host: 'a.test', ports: [443], protocol: 'udp' };
+  const judged = (...written: EgressPolicy[]): string[] => {
+    const made = policy(...written);
+    return (['tls', 'tcp', 'udp'] as const).map((protocol) => code(judgeConnection(made, target, protocol)));
+  };
+  const [yes, no] = ['allowed', 'protocol_not_allowed'];
+  assert.deepEqual(judged({ allow: [tls] }), [yes, no, no]);
+  assert.deepEqual(judged({ allow: [udp] }), [no, no, yes]);
+  assert.deepEqual(judged({ allow: [udp] }, { allow: [tls] }), [no, no, no]);
+  const denied = [{ host: 'a.test', protocol: 'udp' }];
+  assert.deepEqual(judged({ allow: [tls, udp], deny: denied }), [yes, no, 'denied_by_rule']);
+  assert.deepEqual(judged({ allow: [{ ...tls, inspect: true }, udp] }), [yes, no, no]);
+  assert.equal(code(judgeName(policy({ allow: [tls, udp], deny: denied }), 'a.test')), 'allowed');
+  assert.deepEqual([...portsOf(policy({ allow: [udp] }))], []);
+  const both = policy({ allow: [udp, { cidr: '192.0.2.0/30', ports: [1], protocol: 'udp' }] });
+  assert.equal(udpPlacesOf(both).length, 5);
+  assert.equal(udpPlacesOf(policy({ allow: [udp] }, {})).length, 0);
+  for (const wrong of [
+    { host: 'a.test', protocol: 'udp' },
+    { host: '*.a.test', ports: [1], protocol: 'udp' },
+    { host: 'a.test', ports: [1], protocol: 'udp', inspect: true },
+    { host: 'a.test', ports: [53], protocol: 'udp' },
+    { cidr: '192.0.2.0/24', ports: [1], protocol: 'udp' },
+  ])
+    assert.throws(() => level({ allow: [wrong] }), { code: 'invalid_request' }, JSON.stringify(wrong));
+});
+
+it('takes the widest limit of bodies that a level’s rules give, and the narrowest of the levels', () => {
+  const limits = (...written: EgressPolicy[]): number =>
+    bodyLimitsOf(policy(...written), { host: 'a.test', port: 443 }, 'tls', { method: 'GET', path: '/x' })
+      .requestBytesMax;
+  const rule = (requestBytesMax: number, more = {}): object => ({ host: 'a.test', requestBytesMax, ...more });
+  assert.equal(limits({ allow: [{ host: 'a.test' }] }), Number.POSITIVE_INFINITY);
+  assert.equal(limits({ allow: [rule(5), rule(9), rule(99, { paths: ['/y'] })] } as EgressPolicy), 9);
+  assert.equal(limits({ allow: [rule(5)] } as EgressPolicy, { allow: [rule(3)] } as EgressPolicy), 3);
+  assert.ok(needsTermination(policy({ allow: [rule(5)] } as EgressPolicy), { host: 'a.test', port: 443 }));
 });
 
 it('opens mail ports and private addresses for an administrator alone', () => {

@@ -15,7 +15,7 @@ import { type Cidr, parseCidr } from './address.ts';
 import { builtinDenial, neverOpens } from './builtin.ts';
 import { anyHost, type HostPattern, isAnyHost, parseHostPattern, printable } from './host.ts';
 
-export type Protocol = 'tls' | 'http' | 'tcp';
+export type Protocol = 'tls' | 'http' | 'tcp' | 'udp';
 
 export interface HeaderRule {
   readonly name: string;
@@ -34,6 +34,9 @@ export interface Rule {
   readonly paths?: readonly string[];
   readonly inspect: boolean;
   readonly headers: readonly HeaderRule[];
+  /** Of one body. */
+  readonly requestBytesMax?: number;
+  readonly responseBytesMax?: number;
   readonly allowPrivate: boolean;
   /** Nobody but the operator chose its host and port, by the server's own package clients. */
   readonly fromPreset: boolean;
@@ -90,16 +93,36 @@ export function parseLevel(written: unknown, options: ParseOptions): Level {
       throw new CasemateError(known.code, `${where}: ${known.message}`, { hint: known.hint });
     }
   };
+  const allow = (written.allow ?? []).flatMap((rule, index) =>
+    place(`allow[${index}]`, () => allowRules(rule, options)),
+  );
+  if (options.name === 'sandbox') checkDatagrams(allow);
   return {
     name: options.name,
     administrator: options.administrator,
-    allow: (written.allow ?? []).flatMap((rule, index) =>
-      place(`allow[${index}]`, () => allowRules(rule, options)),
-    ),
+    allow,
     deny: (written.deny ?? []).map((rule, index) => place(`deny[${index}]`, () => denyRule(rule))),
     budgets: written.budgets ?? {},
     ...(written.note === undefined ? {} : { note: written.note }),
   };
+}
+
+/** Places that one sandbox opens for UDP. */
+const udpPlacesMax = 64;
+
+/** Each place for UDP is listened on by itself: the levels above may be wide, a sandbox's own policy names places. */
+function checkDatagrams(rules: readonly Rule[]): void {
+  let places = 0;
+  for (const { protocol, host, cidr, ports } of rules) {
+    if (protocol !== 'udp') continue;
+    if (host?.wildcard === true) throw new CasemateError('invalid_request', 'a rule for UDP names one host.');
+    places += ports.length * (cidr === undefined ? 1 : 2 ** (cidr.bits - cidr.prefix));
+  }
+  if (places <= udpPlacesMax) return;
+  throw new CasemateError(
+    'invalid_request',
+    `rules for UDP open at most ${udpPlacesMax} places: hosts or addresses, each with a port.`,
+  );
 }
 
 function schemaError(written: unknown): CasemateError {
@@ -143,22 +166,28 @@ function hostRule(rule: AllowHost): Rule {
     ports,
     inspect: rule.inspect ?? false,
     headers: rule.headers ?? [],
+    ...(rule.requestBytesMax === undefined ? {} : { requestBytesMax: rule.requestBytesMax }),
+    ...(rule.responseBytesMax === undefined ? {} : { responseBytesMax: rule.responseBytesMax }),
     allowPrivate: rule.allowPrivate ?? false,
     fromPreset: false,
   };
-  if (rule.protocol === 'tcp' && needsRequests(made)) {
+  if ((rule.protocol === 'tcp' || rule.protocol === 'udp') && needsRequests(made)) {
     throw new CasemateError(
       'invalid_request',
-      'methods, paths, inspect and headers need HTTP, not protocol tcp.',
+      `methods, paths, inspect, headers and limits of bodies need HTTP, not protocol ${rule.protocol}.`,
     );
+  }
+  if (rule.protocol === 'udp' && rule.ports === undefined) {
+    throw new CasemateError('invalid_request', 'a rule for UDP names its ports.');
   }
   return { ...made, text: ruleText('allow', rule.host, rule.ports ?? [], rule) };
 }
 
 function cidrRule(rule: AllowCidr): Rule {
+  const cidr = parseCidr(rule.cidr);
   return {
-    text: ruleText('allow', rule.cidr, rule.ports, {}),
-    cidr: parseCidr(rule.cidr),
+    text: ruleText('allow', rule.cidr, rule.ports, rule),
+    cidr,
     ports: checkedPorts(rule.ports),
     ...(rule.protocol === undefined ? {} : { protocol: rule.protocol as Protocol }),
     inspect: false,
@@ -227,15 +256,20 @@ function ruleText(
   action: string,
   what: string,
   ports: readonly number[],
-  rule: { methods?: readonly string[]; paths?: readonly string[] },
+  rule: { protocol?: string; methods?: readonly string[]; paths?: readonly string[] },
 ): string {
   const place = printable(what) + (ports.length === 0 ? '' : `:${ports.join(',')}`);
-  return [action, place, rule.methods?.join(','), rule.paths?.join(',')].filter(Boolean).join(' ');
+  const udp = rule.protocol === 'udp' ? 'udp' : undefined;
+  return [action, place, udp, rule.methods?.join(','), rule.paths?.join(',')].filter(Boolean).join(' ');
 }
 
 /** Whether a rule can only be judged where requests are read. */
-export function needsRequests(rule: Pick<Rule, 'methods' | 'paths' | 'inspect' | 'headers'>): boolean {
-  return rule.methods !== undefined || rule.paths !== undefined || rule.inspect || rule.headers.length > 0;
+export function needsRequests(
+  rule: Pick<Rule, 'methods' | 'paths' | 'inspect' | 'headers' | 'requestBytesMax' | 'responseBytesMax'>,
+): boolean {
+  const { methods, paths, requestBytesMax, responseBytesMax } = rule;
+  const conditions = [methods, paths, requestBytesMax, responseBytesMax];
+  return rule.inspect || rule.headers.length > 0 || conditions.some((condition) => condition !== undefined);
 }
 
 /** A path that every server reads alike: nothing that one of them would decode, collapse or climb. */

@@ -14,18 +14,32 @@ export interface SandboxLimits {
   readonly pids: number;
 }
 
-/** TCP to a host by name; 80 and 443 where no ports are named. */
+export type EgressProtocol = 'tls' | 'http' | 'tcp' | 'udp';
+
+/** A host by name; TCP on 80 and 443 where no ports are named. */
 export interface AllowHost {
   /** A name, or `*.example.com` for every name below it. */
   readonly host: string;
   readonly ports?: readonly number[];
-  readonly protocol?: 'tls' | 'http' | 'tcp';
+  /** What is spoken there, told by the port by default; UDP leaves by a rule that says so alone. */
+  readonly protocol?: EgressProtocol;
   /** With any of these the proxy reads requests; a sandbox trusts its own authority for that. */
   readonly methods?: readonly string[];
   readonly paths?: readonly string[];
   readonly inspect?: boolean;
   readonly headers?: readonly { readonly name: string; readonly value: string }[];
+  /** Bytes of the body of one request, and of one answer. */
+  readonly requestBytesMax?: number;
+  readonly responseBytesMax?: number;
   /** For administrators: the name may resolve to a private address. */
+  readonly allowPrivate?: boolean;
+}
+
+/** A network, for connections to an address without a name. */
+export interface AllowCidr {
+  readonly cidr: string;
+  readonly ports: readonly number[];
+  readonly protocol?: EgressProtocol;
   readonly allowPrivate?: boolean;
 }
 
@@ -33,12 +47,12 @@ export interface AllowHost {
 export interface EgressPolicy {
   readonly allow?: readonly (
     | AllowHost
-    | { readonly cidr: string; readonly ports: readonly number[]; readonly allowPrivate?: boolean }
+    | AllowCidr
     /** What the server's own package clients use. */
     | { readonly preset: 'pip' | 'npm' | 'apt' | 'cargo' | 'go' }
   )[];
   readonly deny?: readonly (
-    | Omit<AllowHost, 'inspect' | 'headers' | 'allowPrivate'>
+    | Pick<AllowHost, 'host' | 'ports' | 'protocol' | 'methods' | 'paths'>
     | { readonly cidr: string; readonly ports?: readonly number[] }
   )[];
   readonly budgets?: {

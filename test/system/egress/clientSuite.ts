@@ -55,8 +55,8 @@ export function clientSuite(which: string, clients: readonly EgressClient[]): vo
     });
 
     const allowing = (inspect: boolean): EgressPolicy => ({
-      allow: clients.map(({ host, port }) =>
-        port === undefined ? { host, inspect } : { host, ports: [port] },
+      allow: clients.map(({ host, port, protocol = 'tcp' as const }) =>
+        port === undefined ? { host, inspect } : { host, ports: [port], protocol },
       ),
     });
     for (const inspect of [false, true]) {
@@ -69,7 +69,7 @@ export function clientSuite(which: string, clients: readonly EgressClient[]): vo
             const env = { ...kitEnvironment, ...(inspect ? {} : trustsWorld) };
             const ran = await sbx.exec(client.argv, { env, timeoutMs: 120_000 });
             assert.equal(ran.stdout, client.says, ran.stderr);
-            await flow(client, inspect);
+            if (client.protocol !== 'udp') await flow(client, inspect); // one of UDP is over after a minute
           });
         }
       });

@@ -6,8 +6,9 @@ export interface EgressClient {
   readonly name: string;
   /** A name of its own, so that its flows are told apart; how it begins says which of the world's servers it is. */
   readonly host: string;
-  /** With a port its connections are other TCP, and nothing in them is terminated. */
+  /** With a port it speaks neither HTTP nor TLS from its first byte on, and nothing is terminated. */
   readonly port?: number;
+  readonly protocol?: 'udp';
   readonly argv: readonly string[];
   /** All that it prints. */
   readonly says: string;
@@ -55,6 +56,16 @@ fetch('https://fetch.world.test/up', post).then((answer) => answer.text()).then(
 pip install -q --disable-pip-version-check --no-cache-dir -i https://pypi.world.test/simple --target . casemate-probe
 python3 -c 'import casemate_probe; print(casemate_probe.said)'`),
     says: 'installed by pip\n',
+  },
+  {
+    name: 'UDP',
+    host: 'udp.world.test',
+    ...{ port: 5005, protocol: 'udp' },
+    argv: python(`
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(20)
+s.connect(("udp.world.test", 5005)); s.send(b"hello"); print(s.recv(100).decode())`),
+    says: 'hello\n',
   },
 ];
 

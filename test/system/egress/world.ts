@@ -76,11 +76,18 @@ function serve(request: IncomingMessage, response: ServerResponse): void {
   request.on('end', () => {
     const size = Number(/^\/bytes\/(\d+)$/.exec(request.url ?? '')?.[1] ?? 0);
     response.setHeader('x-bytes', bytes);
+    if (request.url === '/pieces') return pieces(response);
     if (request.url === '/slow') return void setTimeout(() => response.end('slow\n'), 60_000);
     response.end(
       size > 0 ? Buffer.alloc(size, 120) : `served ${host} ${request.method} ${request.url} ${bytes}\n`,
     );
   });
+}
+
+/** A body of 100 000 bytes whose length is not told. */
+function pieces(response: ServerResponse): void {
+  for (let count = 0; count < 10; count += 1) response.write(Buffer.alloc(10_000, 120));
+  response.end();
 }
 
 const plain = createHttpServer(serve).listen(80, '0.0.0.0');
@@ -106,7 +113,15 @@ for (const port of [25, 5432, 8080]) {
     socket.pipe(socket);
   }).listen(port, '0.0.0.0');
 }
-const datagrams = createSocket('udp4');
-datagrams.on('message', () => tell({ kind: 'udp', port: 443 }));
-datagrams.bind(443, '0.0.0.0');
+// One socket for each address: an answer has to come from where it was asked.
+for (const address of ['5.5.1.1', '5.5.1.9', '10.77.0.1']) {
+  for (const port of [443, 5005]) {
+    const datagrams = createSocket('udp4');
+    datagrams.on('message', (bytes, from) => {
+      tell({ kind: 'udp', address, port, bytes: bytes.length });
+      datagrams.send(bytes, from.port, from.address);
+    });
+    datagrams.bind(port, address);
+  }
+}
 setTimeout(() => tell({ kind: 'ready', certificate: authority.certificate }), 200);
