@@ -17,6 +17,9 @@ echo 1 > /proc/sys/net/ipv4/ip_forward
 nft -f -
 `;
 
+/** The same for each: what a machine out of a snapshot remembers of its neighbour stays true. */
+const tapMac = '02:00:00:00:00:01';
+
 /** What does not need the machine; may run while it starts. */
 export async function prepareNetwork(namespace: string): Promise<void> {
   await runCommand(['nsenter', `--net=/run/netns/${namespace}`, 'sh', '-ec', script], { input: rules });
@@ -26,6 +29,6 @@ export async function prepareNetwork(namespace: string): Promise<void> {
 export async function moveTap(pid: number, namespace: string): Promise<void> {
   await runCommand(['nsenter', `--net=/proc/${pid}/ns/net`, 'ip', 'link', 'set', 'tap0', 'netns', namespace]);
   await runCommand(['ip', '-n', namespace, '-batch', '-'], {
-    input: 'addr add 10.199.0.1/30 dev tap0\nlink set tap0 up\n',
+    input: `link set tap0 address ${tapMac}\naddr add 10.199.0.1/30 dev tap0\nlink set tap0 up\n`,
   });
 }
