@@ -14,6 +14,7 @@ export interface OpenFlowOptions {
   readonly protocol: Protocol;
   readonly inspected: boolean;
   readonly rule: string;
+  readonly refused?: boolean;
 }
 
 export class OpenFlow implements Flow {
@@ -23,6 +24,7 @@ export class OpenFlow implements Flow {
   readonly protocol: Protocol;
   readonly inspected: boolean;
   readonly rule: string;
+  readonly refused: boolean;
   /** Set where requests are read: whether those under way comply. */
   compliance: () => boolean = () => true;
   readonly #startedAt = Date.now();
@@ -40,6 +42,7 @@ export class OpenFlow implements Flow {
     this.protocol = options.protocol;
     this.inspected = options.inspected;
     this.rule = options.rule;
+    this.refused = options.refused === true;
     this.#client = options.client;
     this.#connection = options.client;
     this.sandbox.flows.add(this);

@@ -138,6 +138,7 @@ export class EgressProxy {
       protocol: 'http',
       inspected: true,
       rule: verdict.rule,
+      refused: !admitted.allowed,
     });
     // Without a name there is no Host to agree with: the verdict on the connection is the answer to every request.
     const refusal = admitted.allowed ? verdict : admitted;

@@ -28,6 +28,8 @@ export interface Flow {
   readonly target: Target;
   readonly protocol: Protocol;
   readonly inspected: boolean;
+  /** It carries nothing but the answer that it is refused. */
+  readonly refused?: boolean;
   /** Bytes both ways until now. */
   bytes(): number;
   /** Ends both sides at once. */
@@ -185,7 +187,7 @@ export class SandboxEgress {
   enforceBytes(): void {
     const max = this.policy.budgets.bytesMax;
     if (max === undefined || this.flows.size === 0 || this.bytesUsed() < max) return;
-    for (const flow of [...this.flows]) flow.cut('budget of bytes used up');
+    for (const flow of [...this.flows]) if (flow.refused !== true) flow.cut('budget of bytes used up');
   }
 
   /** A flow has ended: its bytes stay counted. */
