@@ -47,7 +47,7 @@ describe('a build during which something is killed', { skip }, () => {
           (error: Error) => error.message,
         );
         await sleep(250 + round * 150);
-        server = await within(kill(server, victim, flags), `${victim} in round ${round}`);
+        server = await within(kill(server, victim, flags, failed), `${victim} in round ${round}`);
         test.diagnostic(`${victim}: ${await within(failed, 'the end of the build')}`);
         await within(noTraces(server.dataDir), 'clearing away');
         const { versions } = await server.client.templates.get('kept');
@@ -87,7 +87,12 @@ function dockerfileOf(round: number): string {
 }
 
 /** Resolves with a server that answers. */
-async function kill(server: TestServer, victim: Victim, flags: readonly string[]): Promise<TestServer> {
+async function kill(
+  server: TestServer,
+  victim: Victim,
+  flags: readonly string[],
+  ended: Promise<unknown>,
+): Promise<TestServer> {
   const root = Number(server.process.pid);
   if (victim === 'everything') {
     const gone = new Promise((resolve) => server.process.once('exit', resolve));
@@ -96,13 +101,17 @@ async function kill(server: TestServer, victim: Victim, flags: readonly string[]
     return restart(server, flags);
   }
   if (victim === 'the server') process.kill(serverPid(root), 'SIGKILL');
-  // Sandboxes of builds, and the tools that fetch and unpack; slots that are made ahead have no process.
-  else
-    await until(() => {
-      const found = processesNaming(join(server.dataDir, 'sandboxes'));
-      for (const pid of found) endNow(pid);
-      return found.length > 0;
+  else {
+    // Sandboxes of builds, and the tools that fetch and unpack, until one was hit that mattered.
+    let isOver = false;
+    void ended.then(() => {
+      isOver = true;
     });
+    await until(() => {
+      for (const pid of processesNaming(join(server.dataDir, 'sandboxes'))) endNow(pid);
+      return isOver;
+    });
+  }
   await until(() =>
     server.client.templates.list().then(
       () => true,
