@@ -68,7 +68,18 @@ export const NewSandbox = Type.Object(
     ),
     iam: Type.Optional(Type.Unknown()),
     mcp: Type.Optional(Type.Unknown()),
-    volumeMounts: Type.Optional(Type.Array(Type.Unknown())),
+    volumeMounts: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            name: Type.String({ minLength: 1, maxLength: 63 }),
+            path: Type.String({ pattern: '^/[^\\0]+$', maxLength: 4096 }),
+          },
+          closed,
+        ),
+        { maxItems: limits.sandboxVolumesMax },
+      ),
+    ),
   },
   closed,
 );

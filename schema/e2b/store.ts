@@ -29,3 +29,24 @@ export const StoreQuery = Type.Object(
   },
   closed,
 );
+
+export const NewVolume = Type.Object(
+  { name: Type.String({ pattern: '^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$' }) },
+  closed,
+);
+const volumePath = { path: Type.String({ pattern: '^[^\\0]+$', maxLength: 4096 }) };
+const owner = {
+  uid: Type.Optional(Type.Integer({ minimum: 0, maximum: 16_777_215 })),
+  gid: Type.Optional(Type.Integer({ minimum: 0, maximum: 16_777_215 })),
+  mode: Type.Optional(Type.Integer({ minimum: 0, maximum: 0o7777 })),
+};
+export const VolumeOwner = Type.Object(owner, closed);
+export const VolumePath = Type.Object(volumePath, closed);
+export const VolumeMake = Type.Object(
+  { ...volumePath, ...owner, force: Type.Optional(Type.Boolean()) },
+  closed,
+);
+export const VolumeList = Type.Object(
+  { ...volumePath, depth: Type.Optional(Type.Integer({ minimum: 1, maximum: 32 })) },
+  closed,
+);

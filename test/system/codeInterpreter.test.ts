@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { type Execution, NotFoundError, Sandbox, TimeoutError } from '@e2b/code-interpreter';
 import { Sandbox as NativeSandbox } from '../../sdk/typescript/src/index.ts';
 import { startDomainServer } from './domain.ts';
-import { missingForServer, needTemplates, startServer, type TestServer } from './server.ts';
+import { missingForServer, needTemplates, startServer, stopProcess, type TestServer } from './server.ts';
 
 const skip = missingForServer() ?? false;
 
@@ -56,6 +56,11 @@ describe('the code interpreter', { skip }, () => {
     await native.pause();
     await native.resume();
     assert.equal((await sandbox.runCode('sum(kept)')).text, '6');
+    await sandbox.pause();
+    await stopProcess(server.process);
+    server = await startServer({ dataDir: server.dataDir, port: Number(new URL(url).port) });
+    await sandbox.connect();
+    assert.equal((await sandbox.runCode('kept')).text, '[1, 2, 3]', 'over a restart of the server as well');
     await native.pause({ keepMemory: false });
     await native.resume();
     const gone = await sandbox.runCode('kept');

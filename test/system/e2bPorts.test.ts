@@ -1,4 +1,5 @@
 /** Previews: HTTP to servers inside a sandbox by host, with and without a token, and with servers that mean harm. */
+import { Sandbox as Interpreter, TimeoutError } from '@e2b/code-interpreter';
 import assert from 'node:assert/strict';
 import { request as httpRequest } from 'node:http';
 import { after, before, describe, it } from 'node:test';
@@ -42,6 +43,12 @@ describe('ports of E2B’s sandboxes', { skip: missingForServer() ?? false }, ()
       message: 'The sandbox was not found',
       code: 502,
     });
+  });
+
+  it('raises the class of its SDK for a port that nothing listens on', async () => {
+    const sandbox = await Interpreter.create('base', options);
+    await assert.rejects(sandbox.runCode('1'), TimeoutError);
+    await sandbox.kill();
   });
 
   it('lives through servers inside that speak no HTTP, too much of it, or stop in the middle', async () => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { Sandbox as NativeSandbox } from '../../sdk/typescript/src/index.ts';
 import { type Column, holdBlock, table } from './e2b/surface.ts';
 import { pythonWith, run, scriptArgv } from './python.ts';
 import { missingForRegistry, smallRoot, startRegistry, type TestRegistry } from './registry.ts';
@@ -28,7 +29,10 @@ describe('the E2B SDK for Python', { skip }, () => {
     it(`works at version ${version}`, async (test) => {
       const python = await pythonWith(`e2b-python-${version}`, [`e2b==${version}`]);
       if (python.missing !== undefined) return test.skip(python.missing);
+      const { url, apiKey } = server;
+      const small = await NativeSandbox.create({ url, apiKey, limits: { diskMib: 64 } });
       const { code, output } = await run(python.path, scriptArgv(join(folder, 'sandbox_checks.py')), {
+        SMALL_SANDBOX: small.id,
         E2B_API_URL: server.url,
         E2B_SANDBOX_URL: server.url,
         E2B_API_KEY: server.apiKey.replace('casemate_', 'e2b_'),

@@ -17,6 +17,7 @@ describe('every public call of E2B’s JavaScript SDKs', { skip }, () => {
   before(async () => {
     registry = await startRegistry({ 'small:1': { template: 'base', only: smallRoot } });
     server = await startServer({ flags: ['--registry', registry.flag] });
+    process.env.E2B_VOLUME_API_URL = server.url;
     process.env.E2B_API_URL = server.url; // templates of a year ago take it from nowhere else
     options = {
       apiUrl: server.url,
@@ -187,16 +188,22 @@ async function life(
 async function others({ Volume, Secret }: Sdk, options: ConnectionOpts, recorder: Recorder): Promise<void> {
   if (Volume !== undefined) {
     recorder.watch(Volume, 'Volume');
-    await tried(() => Volume.create('volume', options));
-    await tried(() => Volume.list(options));
-    await tried(() => Volume.connect('volume', options));
-    await tried(() => Volume.getInfo('volume', options));
-    await tried(() => Volume.destroy('volume', options));
-    const names = Object.getOwnPropertyNames(Volume.prototype).filter((name) => name !== 'constructor');
-    recorder.because(
-      names.map((name) => `Volume.${name}`),
-      'Volume.create',
-    );
+    recorder.watch(Volume.prototype, 'Volume');
+    await tried(async () => {
+      const { volumeId } = await Volume.create('volume', options);
+      const volume = await Volume.connect(volumeId, options);
+      await volume.makeDir('folder');
+      await volume.writeFile('folder/a', 'words');
+      await volume.readFile('folder/a');
+      await volume.getInfo('folder/a');
+      await volume.exists('folder/a');
+      await volume.updateMetadata('folder/a', { mode: 0o600 });
+      await volume.list('folder');
+      await volume.remove('folder');
+      await Volume.getInfo(volumeId, options);
+      await Volume.list(options);
+      await Volume.destroy(volumeId, options);
+    });
   }
   if (Secret === undefined) return;
   recorder.watch(Secret, 'Secret');

@@ -11,7 +11,6 @@ import { apiKeyOf } from './auth.ts';
 import { buildRoutes } from './buildRoutes.ts';
 import { bodyOf } from './errors.ts';
 import { eventRoutes } from './eventRoutes.ts';
-import { hostRoutes } from './hostRoutes.ts';
 import { pauseRoutes } from './pauseRoutes.ts';
 import type { PortOptions } from './portProxy.ts';
 import type { InternetCeiling } from './network.ts';
@@ -20,6 +19,7 @@ import { sandboxRoutes } from './sandboxRoutes.ts';
 import { secretRoutes } from './secretRoutes.ts';
 import { snapshotRoutes } from './snapshotRoutes.ts';
 import { templateRoutes } from './templateRoutes.ts';
+import { volumeRoutes } from './volumeRoutes.ts';
 
 const routes: readonly Route[] = [
   ...sandboxRoutes,
@@ -29,7 +29,7 @@ const routes: readonly Route[] = [
   ...buildRoutes,
   ...eventRoutes,
   ...secretRoutes,
-  ...hostRoutes,
+  ...volumeRoutes,
 ];
 /** Ids of builds carry what was asked for. */
 const pathPartCharactersMax = 1024;

@@ -27,7 +27,7 @@ const cpuSampleMs = 200;
 async function create(call: Call, timeoutMsDefault: number): Promise<unknown> {
   const body = call.body as NewSandbox;
   refuseWhatIsMissing(body);
-  const { metadata, envVars, network, timeout, autoPause, autoPauseMemory, autoResume } = body;
+  const { metadata, envVars, network, timeout, autoPause, autoPauseMemory, autoResume, volumeMounts } = body;
   if (autoResume?.enabled === true && (autoPause !== true || autoPauseMemory === false)) {
     throw new CasemateError('invalid_request', 'autoResume needs autoPause with its memory kept.');
   }
@@ -37,6 +37,9 @@ async function create(call: Call, timeoutMsDefault: number): Promise<unknown> {
     timeoutMs: timeout === undefined ? timeoutMsDefault : timeoutMsOf(timeout),
     ...(metadata === undefined ? {} : { metadata }),
     ...(envVars === undefined ? {} : { env: envVars }),
+    ...(volumeMounts === undefined
+      ? {}
+      : { volumes: volumeMounts.map(({ name: volume, path }) => ({ volume, path })) }),
     onTimeout: autoPause === true ? 'pause' : 'kill',
     ...(autoPauseMemory === undefined ? {} : { pauseKeepsMemory: autoPauseMemory }),
     autoResume: autoResume?.enabled ?? false,
@@ -72,13 +75,12 @@ async function updateNetwork(call: Call): Promise<void> {
 }
 
 /** What Casemate cannot give is refused where it was asked for; what it denies anyway may be denied again. */
-function refuseWhatIsMissing({ network, iam, mcp, volumeMounts }: NewSandbox): void {
+function refuseWhatIsMissing({ network, iam, mcp }: NewSandbox): void {
   const missing: [string, boolean][] = [
     ['network.egressProxy', (network?.egressProxy ?? null) !== null],
     ['network.httpsPorts', (network?.httpsPorts ?? []).length > 0],
     ['iam', (iam ?? null) !== null],
     ['mcp', (mcp ?? null) !== null],
-    ['volumeMounts', (volumeMounts ?? []).length > 0],
   ];
   const [first] = missing.find(([, asked]) => asked) ?? [];
   if (first !== undefined) throw unsupported(first);

@@ -48,7 +48,7 @@ export function listedView(row: SandboxRow): object {
     memoryMB: row.limits.memoryMib,
     diskSizeMB: row.limits.diskMib,
     metadata: row.metadata,
-    volumeMounts: [],
+    volumeMounts: (row.volumes ?? []).map(({ name, path }) => ({ name, path })),
   };
 }
 

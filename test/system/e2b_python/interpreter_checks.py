@@ -64,6 +64,16 @@ async def asynchronous():
         await sandbox.kill()
 
 
+def closed():
+    with Sandbox.create("base", timeout=60) as sandbox:  # where nothing listens on the interpreter's port
+        try:
+            sandbox.run_code("1")
+        except TimeoutException:
+            return
+        raise AssertionError("no TimeoutException was raised")
+
+
 blocking()
+closed()
 asyncio.run(asynchronous())
 print("all found")

@@ -11,6 +11,7 @@ from e2b import (
     AuthenticationException,
     CommandExitException,
     InvalidArgumentException,
+    NotEnoughSpaceException,
     NotFoundException,
     PtySize,
     Sandbox,
@@ -171,6 +172,14 @@ def errors(sandbox):
     raises(SandboxException, lambda: Sandbox.create(template="no-such-template"), "no-such-template")
     metrics = sandbox.get_metrics()
     assert metrics and metrics[0].mem_used > 0
+    small = Sandbox.connect(os.environ["SMALL_SANDBOX"])  # of 64 MiB
+
+    def fill():
+        for at in range(8):
+            small.files.write(f"/tmp/big-{at}", bytes(16 * 1024 * 1024))
+
+    raises(NotEnoughSpaceException, fill)
+    small.kill()
 
 
 @check
