@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -133,7 +132,7 @@ func (a *agent) bind(_ *stream, raw json.RawMessage) (interface{}, error) {
 		err = setHostname(params.Hostname)
 	}
 	if params.MachineID != "" {
-		_ = os.WriteFile("/etc/machine-id", []byte(params.MachineID+"\n"), 0o444)
+		setMachineID(params.MachineID)
 	}
 	if params.Restored {
 		a.renew()

@@ -72,6 +72,8 @@ func (a *agent) bootMachine() (string, error) {
 	if err := bringUpNetwork(); err != nil {
 		return "", err
 	}
+	// Each clone writes its own over it: the copy of the template's file is made here, once.
+	setMachineID(newBootID())
 	a.warmUp()
 	return port, nil
 }

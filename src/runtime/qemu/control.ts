@@ -9,7 +9,8 @@ import { answerPattern, type ControlLine, type ControlRequest, type QemuCommand 
 /** The user of that process: the number after those of machines (`machineUid`). */
 export const controlUid = 0x7f00_0000;
 
-const askMsMax = 150_000;
+/** More than whatever is waited for: a boot where KVM itself is emulated. */
+const askMsMax = 200_000;
 const answerCharactersMax = 64 * 1024;
 /** A quarter of what Node takes otherwise. */
 const heapMib = 64;

@@ -38,7 +38,7 @@ export class QemuDriver extends MachineDriver implements RuntimeDriver {
   constructor(options: QemuOptions) {
     super(options);
     this.#options = options;
-    this.#templates = new Templates(options.cacheDir, options.cgroups);
+    this.#templates = new Templates(options.cacheDir, options.cgroups, options.kvmBootMsMax);
   }
 
   async probe(): Promise<ProbeResult> {

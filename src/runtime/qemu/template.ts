@@ -18,7 +18,7 @@ import { fileOf, makeRam, takeState, writeRecord } from './source.ts';
 /** What QEMU itself needs beside the guest's memory. */
 const ownMib = { tcg: 48 + translationMib, kvm: 48 } as const;
 /** An emulated boot takes 3 s on a quiet machine. */
-const bootMsMax = 60_000;
+const bootMsDefault = 60_000;
 const bootTries = 3;
 /** From "the agent has opened its port" to "the agent waits for a host and all is quiet". */
 const settleMs = 400;
@@ -26,9 +26,12 @@ const settleMs = 400;
 export class Templates {
   readonly #cgroups: CgroupSet;
   readonly #cache: TemplateCache<MachineShape>;
+  readonly #bootMsMax: number;
 
-  constructor(cacheDir: string, cgroups: CgroupSet) {
+  /** @param slowBootMs how long a guest may take to come up where KVM itself is emulated. */
+  constructor(cacheDir: string, cgroups: CgroupSet, slowBootMs = bootMsDefault) {
     this.#cgroups = cgroups;
+    this.#bootMsMax = Math.max(bootMsDefault, slowBootMs);
     this.#cache = new TemplateCache({ cacheDir, runtime: 'qemu', cgroups, bootTries });
   }
 
@@ -88,7 +91,7 @@ export class Templates {
       }),
     });
     try {
-      await machine.control.portOpen(bootMsMax);
+      await machine.control.portOpen(this.#bootMsMax);
       await sleep(settleMs);
       await machine.control.commands(['stop']);
       await machine.control.save();
