@@ -184,12 +184,12 @@ except OSError as error: print(type(error).__name__)`);
 import http.client, json, time
 end = time.time() + 6
 while time.time() < end:
-  start = time.time()
+  start, why = time.time(), ""
   try:
     connection = http.client.HTTPConnection("flip.world.test", timeout=5)
     connection.request("GET", "/flip"); status = connection.getresponse().status
-  except Exception: status = 0
-  print(json.dumps([start, time.time(), status]), flush=True)
+  except Exception as error: status, why = 0, repr(error)
+  print(json.dumps([start, time.time(), status, why]), flush=True)
   time.sleep(0.008) # below the rate of DNS queries`,
       20_000,
     );
@@ -203,13 +203,13 @@ while time.time() < end:
       await sleep(flip % 10 === 0 ? 120 : 30);
     }
     const lines = (await load).stdout.trim().split('\n');
-    const requests = lines.map((line) => JSON.parse(line) as [number, number, number]);
+    const requests = lines.map((line) => JSON.parse(line) as [number, number, number, string]);
     let judged = 0;
-    for (const [start, end, status] of requests) {
+    for (const [start, end, status, why] of requests) {
       const at = periods.findLastIndex(({ from }) => from <= start);
       const until = periods[at + 1]?.asked ?? Number.POSITIVE_INFINITY;
       if (at < 0 || end > until - 0.001) continue; // the policy changed while it was under way
-      assert.equal(status === 200, periods[at]?.open, JSON.stringify([start, end, status, periods[at]]));
+      assert.equal(status === 200, periods[at]?.open, JSON.stringify([start, end, status, why, periods[at]]));
       judged += 1;
     }
     assert.ok(judged > 50, `${judged} of ${requests.length}`);
