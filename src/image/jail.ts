@@ -74,7 +74,8 @@ export function runInJail(options: JailOptions): Promise<string> {
     child.on('error', reject);
     child.on('close', (code, signal) => {
       if (code === 0) return resolve(output);
-      const how = signal === 'SIGKILL' ? `took longer than ${options.timeoutMs} ms` : `ended with ${code}`;
+      // Its deadline kills it, and so does the end of its memory, or somebody else.
+      const how = child.killed ? `took longer than ${options.timeoutMs} ms` : `ended with ${signal ?? code}`;
       reject(new Error(`${argv[0]} ${how}: ${last.join(' | ').slice(-1500)}`));
     });
   });
