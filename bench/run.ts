@@ -17,6 +17,7 @@ import { egress } from './egress.ts';
 import { add, connectionOf, figures, firstAnswer, mib, waitForPool } from './shared.ts';
 import { snapshots } from './snapshots.ts';
 import { figure, percentile, timeEach } from './stats.ts';
+import { volumes } from './volumes.ts';
 
 function spawnTrue(): Promise<void> {
   return new Promise((resolve) => spawn('/bin/true').once('exit', () => resolve()));
@@ -236,6 +237,7 @@ async function main(): Promise<void> {
     }
     await codeInterpreter();
     await egress();
+    await volumes();
   } finally {
     await bare.close();
   }

@@ -27,9 +27,10 @@ export async function firstAnswer(
   return { ms: performance.now() - from, sandbox };
 }
 
-export async function waitForPool(server: TestServer, ready: number): Promise<void> {
+export async function waitForPool(server: TestServer, ready: number, runtime = 'gvisor'): Promise<void> {
   for (let round = 0; round < 600; round += 1) {
-    if (((await server.client.pools.list())[0]?.ready ?? 0) >= ready) return;
+    const pool = (await server.client.pools.list()).find((candidate) => candidate.runtime === runtime);
+    if ((pool?.ready ?? 0) >= ready) return;
     await sleep(100);
   }
   throw new Error(`the pool never had ${ready} warm sandboxes`);

@@ -19,6 +19,7 @@ type agent struct {
 	execs    execTable
 	users    userTable
 	reaper   *reaper
+	volumes  volumeTable
 }
 
 func newAgent() *agent {
@@ -45,6 +46,7 @@ func newAgent() *agent {
 		"file.watch":   a.fileWatch,
 		"tcp.connect":  a.tcpConnect,
 		"volume.mount": a.volumeMount,
+		"volume.serve": a.volumeServe,
 		"metrics":      a.metrics,
 	}
 	return a

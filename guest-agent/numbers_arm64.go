@@ -3,4 +3,5 @@ package main
 const (
 	sysFinitModule = 273
 	sysSyncfs      = 267
+	sysRenameat2   = 276
 )

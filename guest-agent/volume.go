@@ -17,6 +17,9 @@ const (
 type volumeMountParams struct {
 	Slot int    `json:"slot"`
 	Path string `json:"path"`
+	// Stream: no folder appears; the host serves its files over this connection.
+	Stream   bool `json:"stream"`
+	ReadOnly bool `json:"readOnly"`
 }
 
 // volumeMount puts a volume that the host has attached where it is wanted.
@@ -30,6 +33,9 @@ func (a *agent) volumeMount(_ *stream, raw json.RawMessage) (interface{}, error)
 	}
 	if !mayMountAt(params.Path) {
 		return nil, fail("invalid_request", "a volume cannot be mounted at "+params.Path)
+	}
+	if params.Stream {
+		return nil, a.mountStream(params)
 	}
 	source := filepath.Join(volumesFolder, itoa(params.Slot))
 	if _, err := os.Stat(source); err != nil {

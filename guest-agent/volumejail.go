@@ -243,6 +243,7 @@ func serveInJail() error {
 		"file.write":   files.write,
 		"file.archive": files.archive,
 		"file.extract": files.extract,
+		"fuse":         files.fuse,
 	}}
 	return a.serve(os.Stdin, os.Stdout)
 }

@@ -7,7 +7,6 @@ import {
   existsSync,
   linkSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -19,70 +18,30 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { newId } from '../src/base/ids.ts';
-import type { Log } from '../src/base/log.ts';
-import { openAgentStream } from '../src/guest/stream.ts';
-import { VolumeClient } from '../src/guest/volumeClient.ts';
-import { VolumeServers } from '../src/rootd/volumeServers.ts';
-import { Volumes } from '../src/rootd/volumes.ts';
-import { CgroupSet } from '../src/runtime/host/cgroup.ts';
+import type { VolumeClient } from '../src/guest/volumeClient.ts';
 import { missingForServer } from './system/server.ts';
 import { type TarEntry, tarOf } from './tar.ts';
-
-const quiet = { debug() {}, info() {}, warn() {}, error() {} } as unknown as Log;
-const agentDir = fileURLToPath(new URL('../build/agent', import.meta.url));
-
-async function* pieces(...parts: readonly (string | Uint8Array)[]): AsyncGenerator<Uint8Array> {
-  for (const part of parts) yield Buffer.from(part);
-}
-
-async function textOf(body: Readable): Promise<string> {
-  const parts: Buffer[] = [];
-  for await (const part of body) parts.push(part as Buffer);
-  return Buffer.concat(parts).toString();
-}
+import { pieces, textOf, VolumeStand } from './volumeStand.ts';
 
 describe('files of a volume without a sandbox', { skip: missingForServer() ?? false }, () => {
-  const folder = mkdtempSync(join(tmpdir(), 'casemate-volume-'));
-  const cgroups = new CgroupSet(`casemate-test-${newId(6)}`);
+  const stand = new VolumeStand();
+  const { folder, id, cgroups, servers, volumes } = stand;
   const secret = join(folder, 'secret');
-  const id = newId();
-  let servers: VolumeServers;
-  let volumes: Volumes;
   let root: string;
   let files: VolumeClient;
   before(async () => {
-    mkdirSync(join(folder, 'sandboxes'));
-    chmodSync(folder, 0o711);
-    volumes = new Volumes(join(folder, 'volumes'), (volumeId) => servers.isServing(volumeId), quiet);
-    servers = new VolumeServers({
-      agentDir,
-      sandboxesDir: join(folder, 'sandboxes'),
-      cgroups,
-      streamOwner: { uid: 0, gid: 0 },
-      mounted: (volumeId) => volumes.mounted(volumeId),
-      log: quiet,
-    });
     writeFileSync(secret, 'of the host');
-    await volumes.create(id, { mib: 32, inodes: 4096 });
-    root = await volumes.mounted(id);
-    files = await attach(id);
+    await stand.make();
+    root = stand.root;
+    files = await stand.attach();
   });
   after(async () => {
     files?.close();
-    await servers.closeAll();
-    await volumes.unmountIdle();
-    cgroups.removeParent();
-    rmSync(folder, { recursive: true, force: true });
+    await stand.close();
   });
 
-  const attach = async (volumeId: string, readOnly = false): Promise<VolumeClient> =>
-    VolumeClient.attach(await openAgentStream(await servers.open(volumeId, readOnly)));
   const read = async (path: string): Promise<string> => textOf((await files.read({ path })).body);
   const refused = (work: Promise<unknown>, code: string, what?: string): Promise<void> =>
     assert.rejects(work, { code }, what);
@@ -259,7 +218,7 @@ describe('files of a volume without a sandbox', { skip: missingForServer() ?? fa
     symlinkSync(folder, join(root, '.casemate-upload/link'));
     files.close();
     await servers.close(id);
-    files = await attach(id);
+    files = await stand.attach();
     assert.deepEqual(readdirSync(root), ['file']);
     // A sandbox may lay something else there.
     symlinkSync(folder, join(root, '.casemate-upload'));
@@ -361,7 +320,7 @@ describe('files of a volume without a sandbox', { skip: missingForServer() ?? fa
     writeFileSync(join(root, 'file'), 'fixed');
     files.close();
     await servers.close(id);
-    files = await attach(id, true);
+    files = await stand.attach(true);
     assert.equal(await read('file'), 'fixed');
     await refused(files.write({ path: 'file' }, pieces('x')), 'file_denied');
     await refused(files.remove('file'), 'file_denied');

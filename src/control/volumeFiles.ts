@@ -19,6 +19,15 @@ export interface FileRecord {
   readonly detail: Readonly<Record<string, unknown>>;
 }
 
+const changes: ReadonlySet<AuditAction> = new Set<AuditAction>([
+  'file.write',
+  'file.mkdir',
+  'file.move',
+  'file.remove',
+  'file.change',
+  'file.extract',
+]);
+
 /**
  * @example
  * const record = { action: 'file.stat', detail: { path } } as const
@@ -79,6 +88,9 @@ export class VolumeFiles {
     const { node, recorder, volumes } = this.#options;
     const row = volumes.get(principal, volume);
     if (row.state !== 'ready') throw new CasemateError('conflict', `Volume ${row.name} is not ready.`);
+    // Here and not only in the process that serves it, which may have been started for a machine.
+    if (row.readOnly && changes.has(action))
+      throw new CasemateError('file_denied', `Volume ${row.name} is read-only.`);
     recorder.did(principal, action, undefined, { volumeId: row.id, ...detail });
     return { row, ...(await node.volumes.useFiles(row.id, row.readOnly)) };
   }

@@ -1,5 +1,5 @@
 /** What all calls of the guest protocol have in common: how long they may take, files in and out, cancelling. */
-import { Readable } from 'node:stream';
+import { Duplex, Readable } from 'node:stream';
 import { CasemateError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import { violation } from './frame.ts';
@@ -101,4 +101,31 @@ export async function upload(stream: GuestStream, source: AsyncIterable<Uint8Arr
     }
   }
   return stream.result();
+}
+
+/** A stream’s data in both directions. */
+export function duplexOf(stream: GuestStream): Duplex {
+  const duplex = new Duplex({
+    read() {
+      void stream.next().then(
+        (chunk) => duplex.push(chunk?.data ?? null),
+        (error: Error) => duplex.destroy(error),
+      );
+    },
+    write(piece: Buffer, _encoding, done) {
+      stream.write(piece).then(
+        () => done(),
+        (error: Error) => done(error),
+      );
+    },
+    final(done) {
+      stream.end();
+      done();
+    },
+    destroy(error, done) {
+      stream.cancel();
+      done(error);
+    },
+  });
+  return duplex;
 }

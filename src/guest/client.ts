@@ -1,10 +1,11 @@
 /** Casemate's half of the guest protocol: what a sandbox can be asked to do. Trusts nothing that comes back. */
-import { Duplex } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { CasemateError } from '../base/errors.ts';
 import {
   type Cancelable,
   cancelOn,
   contentOf,
+  duplexOf,
   entriesOf,
   type FileContent,
   upload,
@@ -213,9 +214,25 @@ export class GuestClient {
     return duplexOf(stream);
   }
 
-  /** Puts a volume that the host has attached under `slot` where it is wanted. */
-  async mountVolume(params: { slot: number; path: string }): Promise<void> {
+  /**
+   * Puts a volume where it is wanted: one that the host has attached under `slot`, or, with `stream`, one whose files the host
+   * serves through `serveVolume`.
+   */
+  async mountVolume(params: {
+    slot: number;
+    path: string;
+    stream?: boolean;
+    readOnly?: boolean;
+  }): Promise<void> {
     await this.#call('volume.mount', params);
+  }
+
+  /** What the guest's kernel asks of the volume that is mounted from `slot`, and the answers to it. */
+  async serveVolume(params: { slot: number }): Promise<Duplex> {
+    const stream = this.#connection.open('volume.serve', params);
+    const ready = await within(stream, stream.message());
+    if (ready?.ready !== true) throw violation('no "ready"');
+    return duplexOf(stream);
   }
 
   async metrics(): Promise<GuestMetrics> {
@@ -256,30 +273,4 @@ async function* eventsOf(stream: GuestStream): AsyncGenerator<FileEvent> {
   } finally {
     stream.cancel();
   }
-}
-
-function duplexOf(stream: GuestStream): Duplex {
-  const duplex = new Duplex({
-    read() {
-      void stream.next().then(
-        (chunk) => duplex.push(chunk?.data ?? null),
-        (error: Error) => duplex.destroy(error),
-      );
-    },
-    write(piece: Buffer, _encoding, done) {
-      stream.write(piece).then(
-        () => done(),
-        (error: Error) => done(error),
-      );
-    },
-    final(done) {
-      stream.end();
-      done();
-    },
-    destroy(error, done) {
-      stream.cancel();
-      done(error);
-    },
-  });
-  return duplex;
 }

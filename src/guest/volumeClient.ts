@@ -1,5 +1,5 @@
 /** The files of a volume without a sandbox: calls to the jailed process that serves them. Trusts nothing that comes back. */
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { CasemateError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
 import {
@@ -7,6 +7,7 @@ import {
   type Cancelable,
   cancelOn,
   contentOf,
+  duplexOf,
   entriesOf,
   type FileContent,
   upload,
@@ -117,6 +118,14 @@ export class VolumeClient {
     const begun = await within(stream, stream.message());
     if (begun?.archive !== true) throw violation('no archive');
     return bodyOf(stream);
+  }
+
+  /** Takes what a guest's kernel asks of a folder of the volume, and answers it; nothing outside of the folder. */
+  async fuse(params: { path: string; readOnly: boolean }): Promise<Duplex> {
+    const stream = this.#connection.open('fuse', params);
+    const ready = await within(stream, stream.message());
+    if (ready?.ready !== true) throw violation('no "ready"');
+    return duplexOf(stream);
   }
 
   /**

@@ -211,7 +211,7 @@ export class HostNode implements SandboxNode {
   /** Fails before anything is taken where the runtime has no way to do it. @throws CasemateError `unsupported` */
   async #needVolumes(runtime: string, wanted: ClaimRequest['volumes'] = []): Promise<void> {
     if (wanted.length === 0) return;
-    if ((await this.#probed(runtime))?.capabilities?.volumes === 'late') return;
+    if ((await this.#capabilitiesOf(runtime)).volumes !== 'none') return;
     throw new CasemateError('unsupported', `Sandboxes of ${runtime} take no volumes here.`);
   }
 
@@ -325,6 +325,7 @@ export class HostNode implements SandboxNode {
     wake(freezer);
     const [capabilities, guest] = await Promise.all([this.#capabilitiesOf(runtime), attachAgent(stream)]);
     const { isolation, acceleration } = capabilities;
+    await this.volumes.connected(instance, guest, capabilities.volumes);
     this.#instances.set(id, instance);
     const countProcesses = async (): Promise<number> => (await guest.metrics()).processes;
     const rest = new Rest({ freezer, countProcesses });

@@ -1,11 +1,14 @@
 /** Volumes of this host as the server sees them: admission, and attaching them to sandboxes that run. */
 import { limits } from '../base/limits.ts';
+import type { GuestClient } from '../guest/client.ts';
 import { openAgentStream } from '../guest/stream.ts';
 import { VolumeClient } from '../guest/volumeClient.ts';
-import type { AttachedVolume, RootMethods, RootVolume } from '../rootd/protocol.ts';
+import type { AttachedVolume, RootInstance, RootMethods, RootVolume } from '../rootd/protocol.ts';
+import type { RuntimeCapabilities } from '../runtime/driver.ts';
 import { admitVolume, hostRoom } from './admission.ts';
 import type { RootClient } from './rootClient.ts';
 import type { LiveSandbox, WantedVolume } from './types.ts';
+import { bridgeVolume } from './volumeBridge.ts';
 
 /** What serves one volume's files, and how many calls use it now. */
 interface Served {
@@ -18,6 +21,10 @@ export class HostVolumes {
   readonly #root: RootClient;
   readonly #diskProbeDir: string;
   readonly #served = new Map<string, Served>();
+  /** Whose volumes come over their agent's stream. */
+  readonly #streaming = new WeakMap<GuestClient, RootInstance>();
+  /** What was attached since the root process told of a sandbox. */
+  readonly #added = new WeakMap<RootInstance, readonly AttachedVolume[]>();
 
   constructor(root: RootClient, diskProbeDir: string) {
     this.#root = root;
@@ -87,8 +94,40 @@ export class HostVolumes {
   /** The host makes them appear, the agent puts them where they are wanted. */
   async attach(sandbox: LiveSandbox, wanted: readonly WantedVolume[] = []): Promise<void> {
     if (wanted.length === 0) return;
-    await this.#root.call('attachVolumes', { id: sandbox.id, volumes: wanted.map(attachedOf) });
-    for (const { slot, path } of wanted) await sandbox.guest.mountVolume({ slot, path });
+    const volumes = wanted.map(attachedOf);
+    await this.#root.call('attachVolumes', { id: sandbox.id, volumes });
+    const instance = this.#streaming.get(sandbox.guest);
+    for (const { slot, path, readOnly } of wanted)
+      await sandbox.guest.mountVolume({
+        slot,
+        path,
+        ...(instance === undefined ? {} : { stream: true, readOnly }),
+      });
+    if (instance === undefined) return;
+    this.#added.set(instance, [...(this.#added.get(instance) ?? []), ...volumes]);
+    await this.#bridge(sandbox.guest, volumes);
+  }
+
+  /** Lets requests flow again for volumes that are mounted in it, where they come over the agent's stream. */
+  async connected(
+    instance: RootInstance,
+    guest: GuestClient,
+    how: RuntimeCapabilities['volumes'],
+  ): Promise<void> {
+    if (how !== 'stream') return;
+    this.#streaming.set(guest, instance);
+    const mounted = new Map(
+      [...(instance.volumes ?? []), ...(this.#added.get(instance) ?? [])].map((volume) => [
+        volume.slot,
+        volume,
+      ]),
+    );
+    await this.#bridge(guest, [...mounted.values()]);
+  }
+
+  async #bridge(guest: GuestClient, volumes: readonly AttachedVolume[]): Promise<void> {
+    for (const volume of volumes)
+      await bridgeVolume({ guest, volume, useFiles: () => this.useFiles(volume.volumeId, false) });
   }
 }
 

@@ -100,6 +100,7 @@ export class Instances {
       address: this.#options.networks.linkOf(entry.id, entry.networkIndex).sandboxAddress,
       stream: this.#driver(entry.runtime).agentStream(entry.id),
       freezer: this.#driver(entry.runtime).freezer(entry.id),
+      ...(entry.volumes === undefined ? {} : { volumes: entry.volumes }),
     };
   }
 

@@ -22,6 +22,8 @@ export interface RootInstance {
   readonly address: string;
   readonly stream: AgentStreamAddress;
   readonly freezer: FreezerAddress;
+  /** Those that were attached to it, before and since it was started. */
+  readonly volumes?: readonly AttachedVolume[];
   /** Its template's program that has to run, and to listen on a port, before anybody gets the sandbox. */
   readonly start?: { readonly argv: readonly string[]; readonly readyPort: number };
 }

@@ -56,8 +56,11 @@ export interface RuntimeCapabilities {
   readonly snapshot: 'live' | 'ends' | 'none';
   /** How those that start from one snapshot share its memory; `none` where there are no snapshots. */
   readonly fork: 'copy-on-write' | 'copy' | 'none';
-  /** Whether folders of the host can appear in one that runs (`attach`). */
-  readonly volumes: 'late' | 'none';
+  /**
+   * How one that runs gets volumes: `late`, folders of the host appear in it (`attach`); `stream`, its kernel asks for files
+   * over the agent's stream, and `attach` does nothing.
+   */
+  readonly volumes: 'late' | 'stream' | 'none';
   /** Limits that can change while it runs. */
   readonly lateLimits: readonly (keyof SandboxLimits)[];
   /** What a program inside sees of its limits (`nproc`, `free`, `df`), in words for the docs and `doctor`. */

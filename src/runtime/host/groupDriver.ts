@@ -3,7 +3,6 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { CasemateError } from '../../base/errors.ts';
 import type { FreezerAddress, Inspection, SandboxLimits } from '../driver.ts';
-import { attachNothing } from './attach.ts';
 import type { CgroupSet } from './cgroup.ts';
 
 export interface GroupOptions {
@@ -54,8 +53,6 @@ export abstract class GroupDriver {
 
 /** A guest is started with its processors, its memory and its disk. */
 export abstract class MachineDriver extends GroupDriver {
-  readonly attach = attachNothing;
-
   async setLimits(id: string, limits: SandboxLimits, stagedLimits: SandboxLimits): Promise<void> {
     for (const field of ['cpus', 'memoryMib', 'diskMib'] as const)
       if (limits[field] !== stagedLimits[field])

@@ -10,6 +10,7 @@ import type {
   RuntimeDriver,
   StageOptions,
 } from '../driver.ts';
+import { attachNothing } from '../host/attach.ts';
 import { MachineDriver } from '../host/groupDriver.ts';
 import { copySparse } from '../host/sealed.ts';
 import { machineUid } from '../qemu/launch.ts';
@@ -22,6 +23,7 @@ import { agentVsockPort, fileIn, type Vmm } from './vmm.ts';
 
 export class MicrovmDriver extends MachineDriver implements RuntimeDriver {
   readonly name: string;
+  readonly attach = attachNothing;
   readonly #vmm: Vmm;
   readonly #options: MicrovmOptions;
   readonly #templates: MicrovmTemplates;

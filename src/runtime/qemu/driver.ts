@@ -12,6 +12,7 @@ import type {
   SandboxLimits,
   StageOptions,
 } from '../driver.ts';
+import { attachByStream } from '../host/attach.ts';
 import { type GroupOptions, MachineDriver } from '../host/groupDriver.ts';
 import { fifosOf, makeFifos } from './channel.ts';
 import { launchClone, type Waiting, wake } from './clone.ts';
@@ -27,6 +28,7 @@ export interface QemuOptions extends PlatformOptions, GroupOptions {}
 
 export class QemuDriver extends MachineDriver implements RuntimeDriver {
   readonly name = 'qemu';
+  readonly attach = attachByStream;
   /** A waiting QEMU takes about 20 MiB, and most of a start. */
   readonly stagedAhead = 2;
   readonly #options: QemuOptions;
@@ -220,7 +222,7 @@ const capabilities: RuntimeCapabilities = {
   isolation: 'virtual-machine',
   snapshot: 'live',
   fork: 'copy-on-write',
-  volumes: 'none',
+  volumes: 'stream',
   lateLimits: ['pids'],
   limitsSeenInside: {
     cpus: 'nproc shows the CPUs of the sandbox, rounded up (the agent sets the affinity of every program).',

@@ -18,7 +18,7 @@ const links: Readonly<Record<AgentLink, readonly string[]>> = {
 function modulesFor(link: AgentLink): string[] {
   return [
     ...['virtio_ring', 'virtio', ...links[link], 'virtio_blk', 'failover', 'net_failover', 'virtio_net'],
-    ...['libcrc32c', 'erofs', 'overlay'],
+    ...['libcrc32c', 'erofs', 'overlay', 'fuse'],
   ];
 }
 
