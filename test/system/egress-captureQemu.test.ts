@@ -1,4 +1,4 @@
 /** Closed by default, seen in packets, on virtual machines. */
-import { captureSuite } from '../system/egress/captureSuite.ts';
+import { captureSuite } from './egress/captureSuite.ts';
 
 captureSuite('qemu');
