@@ -282,12 +282,27 @@ func makeSame(paths []string, own, wanted map[string]fileFacts) ([]string, error
 				return nil, err
 			}
 		case syscall.S_IFREG:
-			if !had || before.Size != facts.Size || before.Modified != facts.Modified {
+			if !had || before.Size != facts.Size || !sameTime(before.Modified, facts.Modified) {
 				contents = append(contents, path)
 			}
 		}
 	}
 	return contents, nil
+}
+
+// sameTime: a machine's file system may know seconds only, where the layers of its template know more.
+func sameTime(one, other int64) bool {
+	const second = int64(time.Second)
+	if one%second == 0 || other%second == 0 {
+		return one/second == other/second
+	}
+	return one == other
+}
+
+func sameFacts(one, other fileFacts) bool {
+	same := sameTime(one.Modified, other.Modified)
+	one.Modified = other.Modified
+	return same && one == other
 }
 
 func receiveFiles(from io.Reader) error {
@@ -315,7 +330,7 @@ func finishSame(paths []string, own, wanted map[string]fileFacts) error {
 	for index := len(paths) - 1; index >= 0; index-- {
 		path := paths[index]
 		facts := wanted[path]
-		if own[path] == facts {
+		if before, had := own[path]; had && sameFacts(before, facts) {
 			continue
 		}
 		info, err := os.Lstat(path)

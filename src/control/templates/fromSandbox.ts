@@ -37,6 +37,7 @@ export async function copyTree({ from, to, signal, onComplaint }: TreeCopy): Pro
 }
 
 const killSignal = 9;
+const agentFile = '/.casemate/guest-agent';
 
 interface Running {
   readonly guest: GuestClient;
@@ -46,7 +47,9 @@ interface Running {
 
 async function start(guest: GuestClient, op: 'list' | 'mirror', signal: AbortSignal): Promise<Running> {
   const execId = newId();
-  const argv = ['/.casemate/guest-agent', 'layer', JSON.stringify({ op })];
+  // The agent is the first program of every sandbox; where its file is not shown, as in machines, it is run by that.
+  const shown = await guest.fileStat(agentFile, { user: 'root' }).catch(() => undefined);
+  const argv = [shown === undefined ? '/proc/1/exe' : agentFile, 'layer', JSON.stringify({ op })];
   const timeoutMs = limits.buildStepMsMax;
   const stream = await guest.execStart(
     { execId, argv, env: {}, user: '0', cwd: '/', stdin: true, timeoutMs },
