@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"io"
-	"slices"
+	"reflect"
 	"testing"
 	"testing/iotest"
 )
@@ -58,7 +58,7 @@ func FuzzDecoder(f *testing.F) {
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		whole := decodeAll(t, bytes.NewReader(wire))
 		cut := decodeAll(t, iotest.OneByteReader(bytes.NewReader(wire)))
-		if !slices.Equal(whole, cut) {
+		if !reflect.DeepEqual(whole, cut) {
 			t.Fatalf("in one piece %q, byte by byte %q", whole, cut)
 		}
 		for _, f := range whole {
