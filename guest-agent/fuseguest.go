@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"os"
-	"runtime"
-	"runtime/debug"
 	"sort"
 	"strconv"
 	"sync"
@@ -32,23 +30,8 @@ type volumeTable struct {
 	mounts map[int]*fuseMount
 }
 
-var (
-	streamMounts int32
-	forking      sync.Mutex
-)
-
-// withRoomForVolumes starts a child that may need a file of such a volume before it runs: its folder, its program. Until
-// then one of this process's processors stands still with it, while the requests go through this very process. One is left
-// over for them, and nothing may stop all of them, as collecting garbage would.
-func withRoomForVolumes(begin func() (int, error)) (int, error) {
-	if atomic.LoadInt32(&streamMounts) == 0 {
-		return begin()
-	}
-	forking.Lock()
-	defer forking.Unlock()
-	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	return begin()
-}
+// streamMounts is how many volumes this process carries the requests of.
+var streamMounts int32
 
 // mountStream mounts a volume whose requests a later `volume.serve` carries.
 func (a *agent) mountStream(params volumeMountParams) error {
@@ -70,9 +53,7 @@ func (a *agent) mountStream(params volumeMountParams) error {
 		_ = syscall.Close(device)
 		return err
 	}
-	if atomic.AddInt32(&streamMounts, 1) == 1 {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
-	}
+	atomic.AddInt32(&streamMounts, 1)
 	m := &fuseMount{device: device, requests: make(chan []byte), waiting: map[uint64][]byte{}}
 	a.volumes.mu.Lock()
 	if a.volumes.mounts == nil {

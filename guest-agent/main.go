@@ -20,6 +20,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "volume" {
 		os.Exit(volumeMain(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "start" {
+		os.Exit(startMain())
+	}
 	// Small before fast: there is one of these in every sandbox.
 	debug.SetGCPercent(25)
 	if runtime.NumCPU() > 2 {

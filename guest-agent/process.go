@@ -68,10 +68,9 @@ func (a *agent) startProcess(l launch, first *stream) (*process, error) {
 	if os.Geteuid() != l.user.uid {
 		attributes.Sys.Credential = &syscall.Credential{Uid: uint32(l.user.uid), Gid: uint32(l.user.gid), Groups: l.user.groups}
 	}
-	pid, ended, err := a.reaper.start(func() (pid int, err error) {
-		withProcessors(l.cpus, func() { pid, err = syscall.ForkExec(program, l.argv, attributes) })
-		return pid, err
-	})
+	var pid int
+	var ended <-chan syscall.WaitStatus
+	withProcessors(l.cpus, func() { pid, ended, err = a.spawn(program, l.argv, attributes) })
 	if err != nil {
 		ends.closeAgent()
 		if _, statErr := os.Stat(l.cwd); statErr != nil {

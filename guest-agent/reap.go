@@ -53,7 +53,7 @@ func (r *reaper) start(begin func() (int, error)) (int, <-chan syscall.WaitStatu
 	r.mu.Lock()
 	r.started++
 	r.mu.Unlock()
-	pid, err := withRoomForVolumes(begin)
+	pid, err := begin()
 	ended := make(chan syscall.WaitStatus, 1)
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -66,12 +66,11 @@ describe('files of a volume without a sandbox', { skip: missingForServer() ?? fa
       );
     assert.equal(readFileSync(`/proc/${jailed}/mounts`, 'utf8').trim().split('\n').length, 1);
     assert.deepEqual(readdirSync(`/proc/${jailed}/root/`), readdirSync(root));
-    for (const fd of readdirSync(`/proc/${jailed}/fd`)) {
-      const target = readlinkSync(`/proc/${jailed}/fd/${fd}`);
-      assert.ok(
-        /^\/(dev\/null)?$|^anon_inode|\/files-[a-z0-9]+\/(in|out)$/.test(target),
-        `${fd} is ${target}`,
-      );
+    const open = readdirSync(`/proc/${jailed}/fd`).map((fd) => readlinkSync(`/proc/${jailed}/fd/${fd}`));
+    for (const target of open) {
+      // Go up to 1.20 wakes its poller by a pipe whose two ends it has itself.
+      const own = target.startsWith('pipe:') && open.filter((other) => other === target).length === 2;
+      assert.ok(own || /^\/(dev\/null)?$|^anon_inode|\/files-[a-z0-9]+\/(in|out)$/.test(target), target);
     }
   });
 

@@ -136,13 +136,21 @@ describe('a volume over the agent’s stream', { skip: missing }, () => {
   it('starts programs that lie in it, and in its folders, on a single processor', async () => {
     const [{ client, run }] = guests as [Guest];
     await run(at('cp /bin/true program && chmod 755 program'));
-    for (let round = 0; round < 20; round += 1) {
+    const start = async (user: string): Promise<void> => {
       const argv = [join(place, 'program')];
-      const stream = await client.execStart({ execId: newId(), argv, cwd: place, user: '0' });
+      const stream = await client.execStart({ execId: newId(), argv, cwd: place, user });
       for await (const _chunk of stream.output);
       assert.equal((await stream.exited)?.exitCode, 0);
+    };
+    for (let round = 0; round < 10; round += 1) {
+      for (const user of ['0', '1000']) await start(user);
+      await Promise.all(['0', '1000', '1000'].map(start));
     }
     await run(at('rm program'));
+    const cwd = join(place, 'not-there');
+    await assert.rejects(client.execStart({ execId: newId(), argv: ['/bin/true'], cwd, user: '1000' }), {
+      code: 'exec_failed',
+    });
   });
 
   it('keeps users apart by the guest’s numbers', async () => {
