@@ -3,6 +3,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSyn
 import { createServer, Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import {
+  closedFolder,
   instanceTag,
   isLoopback,
   pathsOf,
@@ -51,6 +52,16 @@ export async function serve(config: ServeConfig): Promise<Serving> {
   const serverUser = systemUser(serverUserName);
   const unlock = await lockDataDir(config.dataDir);
   chmodSync(config.dataDir, 0o711); // the server's user has to get through to its own folder
+  const closed = closedFolder(config.dataDir, serverUser);
+  if (closed !== undefined) {
+    throw new CasemateError(
+      'policy_unenforceable',
+      `The user ${serverUserName} cannot get through ${closed}.`,
+      {
+        hint: `Its data lie below: use another --data-dir, or let others pass: chmod o+x ${closed}`,
+      },
+    );
+  }
   mkdirSync(paths.server, { recursive: true, mode: 0o700 });
   chownSync(paths.server, serverUser.uid, serverUser.gid);
   if (!existsSync(`${paths.agentDir}/guest-agent`)) {
@@ -86,15 +97,16 @@ export async function serve(config: ServeConfig): Promise<Serving> {
     env: environment,
     log,
   });
-  const egress = await superviseEgress({ gate: root.gate, stateDir: paths.egress, user: serverUser }, log);
+  let egress: { stop(): Promise<void> } | undefined;
   const stop = async (): Promise<void> => {
     await supervisor.stop();
-    await egress.stop();
+    await egress?.stop();
     await root.stop();
     unlock();
   };
-  supervisor.start();
   try {
+    egress = await superviseEgress({ gate: root.gate, stateDir: paths.egress, user: serverUser }, log);
+    supervisor.start();
     const ca = config.domain !== undefined && config.tls === undefined ? { caFile: paths.caFile } : {};
     return { url: await ready.promise, keyFile: paths.keyFile, ...ca, stop };
   } catch (error) {

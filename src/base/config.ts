@@ -1,5 +1,5 @@
 /** Where a Casemate server keeps its things and what it is told at start; one object, checked once. */
-import { accessSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { accessSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CasemateError } from './errors.ts';
@@ -186,4 +186,14 @@ export function systemUser(name: string): SystemUser {
     });
   }
   return { uid: Number(uid), gid: Number(gid) };
+}
+
+/** The first folder, from the root down to `path`, that this user cannot pass through; undefined where there is none. */
+export function closedFolder(path: string, { uid, gid }: SystemUser): string | undefined {
+  const parent = dirname(path);
+  const above = parent === path ? undefined : closedFolder(parent, { uid, gid });
+  if (above !== undefined) return above;
+  const { mode, uid: owner, gid: group } = statSync(path);
+  const right = owner === uid ? 0o100 : group === gid ? 0o010 : 0o001;
+  return (mode & right) === 0 ? path : undefined;
 }
