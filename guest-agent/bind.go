@@ -133,6 +133,7 @@ func (a *agent) bind(_ *stream, raw json.RawMessage) (interface{}, error) {
 	}
 	if params.MachineID != "" {
 		setMachineID(params.MachineID)
+		setKernelBootID()
 	}
 	if params.Restored {
 		a.renew()

@@ -35,6 +35,39 @@ func setMachineID(id string) {
 	}
 }
 
+const (
+	kernelBootID = "/proc/sys/kernel/random/boot_id"
+	ownBootID    = "/run/casemate-boot-id"
+)
+
+// setKernelBootID gives programs another boot id than the one that all clones of a booted kernel have: the kernel makes it
+// once, so a file lies over it. Nothing happens where the kernel has none, as gVisor's.
+func setKernelBootID() {
+	shown, err := os.ReadFile(kernelBootID)
+	if err != nil {
+		return
+	}
+	_ = os.MkdirAll(filepath.Dir(ownBootID), 0o755)
+	id := newUUID() + "\n"
+	if err := os.WriteFile(ownBootID, []byte(id), 0o444); err != nil {
+		return
+	}
+	// Where it lies over the kernel's already, in a copy, the new words are seen at once.
+	if now, err := os.ReadFile(kernelBootID); err == nil && string(now) == string(shown) {
+		_ = syscall.Mount(ownBootID, kernelBootID, "", syscall.MS_BIND, "")
+	}
+}
+
+// newUUID is a random one, of version 4 (RFC 9562 §5.4).
+func newUUID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:])
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	text := hex.EncodeToString(id[:])
+	return text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
+}
+
 func newBootID() string {
 	var id [16]byte
 	_, _ = rand.Read(id[:])

@@ -30,7 +30,8 @@ client = ssl.create_default_context(cafile="pem")
 with client.wrap_socket(socket.create_connection(listener.getsockname()), server_hostname="localhost") as link:
     print(link.recv(9).decode())
 `;
-const identity = `head -c 16 /dev/urandom | base64; ${uuid}; cat /etc/machine-id; hostname`;
+const bootId = 'cat /proc/sys/kernel/random/boot_id 2>/dev/null || head -c 16 /dev/urandom | md5sum';
+const identity = `head -c 16 /dev/urandom | base64; ${uuid}; cat /etc/machine-id; hostname; ${bootId}`;
 
 export function snapshotSuite(runtime: string): void {
   describe(`snapshots on ${runtime}`, { skip: missingForServer() ?? false }, () => {
@@ -161,7 +162,7 @@ export function snapshotSuite(runtime: string): void {
         assert.ok((await countOf(child)) > first, 'its counter goes on');
         seen.push((await child.exec(identity)).stdout.trim().split('\n'));
       }
-      for (const [column, what] of ['urandom', 'uuid', 'machine-id', 'hostname'].entries()) {
+      for (const [column, what] of ['urandom', 'uuid', 'machine-id', 'hostname', 'boot id'].entries()) {
         const values = seen.map((row) => row[column]);
         assert.equal(new Set(values).size, seen.length, `${what}: ${values.join(', ')}`);
       }
