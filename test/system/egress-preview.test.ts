@@ -27,11 +27,14 @@ describe('metadata through the preview proxy', { skip: missingForServer() ?? fal
   const outside = new WorldServer();
   let sbx: Sandbox;
   before(async () => {
-    await outside.start({ flags: ['--e2b-previews', 'public'] });
+    await outside.start();
     await needTemplates(outside.server, ['python']);
     const { url, apiKey } = outside.server;
     sbx = await Sandbox.create({ url, apiKey, template: 'python', timeoutMs: 300_000 });
     await (await sbx.spawn(['node', '-e', program])).detach();
+    // By the name that visitors use: below an address there are no names.
+    const publish = `PUT /v1/sandboxes/${sbx.id}/ports/3000/public`;
+    assert.match(await ask(publish, 'localhost', [`Authorization: Bearer ${apiKey}`]), /^HTTP\/1\.1 200 /);
     for (let round = 0; round < 100 && !/inside/.test(await visit('/')); round += 1) await sleep(100);
   });
   after(() => outside.close());
