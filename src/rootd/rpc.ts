@@ -186,8 +186,8 @@ function nameOnDisk(id: unknown): string {
 
 function templateName(params: Record<string, unknown>, field = 'template'): string {
   const name = params[field];
-  if (typeof name === 'string' && /^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) return name;
-  throw new CasemateError('invalid_request', `"${field}" is a name of [a-z0-9-], 63 characters at most.`);
+  if (typeof name === 'string' && /^[a-z0-9][a-z0-9_-]{0,62}$/.test(name)) return name;
+  throw new CasemateError('invalid_request', `"${field}" is a name of [a-z0-9_-], 63 characters at most.`);
 }
 
 /** Bounds that no caller may leave, whatever the server believes: what the kernel is told must be sane. */
