@@ -27,6 +27,7 @@ missing_packages() {
     command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
   done
   command -v go >/dev/null || echo golang-go
+  python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv # the tests of E2B's SDKs for Python
 }
 
 # The log has a name that nobody can foresee: this runs as root in a folder that all may write.

@@ -85,7 +85,8 @@ export class Slots {
     for (let kind = this.#lacking(); kind !== undefined && isQuiet(); kind = this.#lacking()) {
       if (this.#stopped) return;
       try {
-        this.#slots.push({ kind, entry: await stage(kind) });
+        const entry = await stage(kind); // the list may be another one afterwards
+        this.#slots.push({ kind, entry });
       } catch (error) {
         log.warn('slot_failed', { reason: String(error) });
         const failed = kind;

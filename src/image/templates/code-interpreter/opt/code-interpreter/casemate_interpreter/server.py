@@ -96,7 +96,8 @@ class Execute(Handler):
             await events.aclose()
 
     async def _send(self, event: Event) -> None:
-        self.write((json.dumps(event, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+        # In ASCII: E2B's SDK for JavaScript decodes every piece that arrives by itself, and breaks letters that two share.
+        self.write(json.dumps(event) + "\n")
         await self.flush()
 
     def on_connection_close(self) -> None:
