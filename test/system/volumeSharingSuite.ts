@@ -8,15 +8,15 @@ import { missingForServer, startServer, type TestServer } from './server.ts';
 
 const guide = readFileSync(new URL('../../docs/guide/volumes.md', import.meta.url), 'utf8');
 
-/** What the table says of a row and a column: yes or no. */
-function documented(row: string, column: string): boolean {
+/** What the table says of a row and a column; undefined for `not always`, which no single measurement contradicts. */
+function documented(row: string, column: string): boolean | undefined {
   const table = guide.split('\n').filter((text) => text.startsWith('|'));
   const cellsOf = (line = ''): string[] => line.split('|').map((cell) => cell.trim());
   const header = table.find((line) => cellsOf(line).includes(column));
   const cells = cellsOf(table.find((line) => cellsOf(line)[1] === row));
   const answer = cells[cellsOf(header).indexOf(column)];
-  assert.ok(answer === 'yes' || answer === 'no', `the guide has no row "${row}" with "${column}"`);
-  return answer === 'yes';
+  assert.match(answer ?? '', /^(yes|no|not always)$/, `the guide has no row "${row}" with "${column}"`);
+  return answer === 'not always' ? undefined : answer === 'yes';
 }
 
 export function sharingSuite(column: string, runtimes: readonly [string, string]): void {
@@ -46,7 +46,7 @@ export function sharingSuite(column: string, runtimes: readonly [string, string]
       return stdout.trim();
     };
     const check = (row: string, measured: boolean): void =>
-      assert.equal(measured, documented(row, column), row);
+      assert.equal(measured, documented(row, column) ?? measured, row);
 
     it('write', async () => {
       await python(one, 'open("w", "w").write("first")');
@@ -64,11 +64,13 @@ for i in range(300):
 seen = set(); end = time.time() + 3
 while time.time() < end and not os.path.exists("done"):
     try: seen.add(len(open("target").read()))
-    except FileNotFoundError: seen.add("missing")
+    except OSError as error: seen.add(error.strerror)
 print(seen)`;
       const reading = python(other, read);
       await python(one, `${replace}\nopen("done", "w")`);
-      check('rename', (await reading) === '{5000}');
+      const seen = await reading;
+      assert.deepEqual(seen.match(/\d+/g), ['5000'], `half a file: ${seen}`);
+      check('rename', seen === '{5000}');
     });
 
     it('append', async () => {
