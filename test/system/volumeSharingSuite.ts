@@ -61,13 +61,20 @@ for i in range(300):
     open("new", "w").write("x" * 5000); os.rename("new", "target")`;
       await python(one, replace);
       const read = `import os, time
-seen = set(); end = time.time() + 3
+seen = set(); end = time.time() + 20; open("ready", "w")
 while time.time() < end and not os.path.exists("done"):
     try: seen.add(len(open("target").read()))
     except OSError as error: seen.add(error.strerror)
 print(seen)`;
       const reading = python(other, read);
-      await python(one, `${replace}\nopen("done", "w")`);
+      await python(
+        one,
+        `import os, time
+end = time.time() + 20
+while not os.path.exists("ready") and time.time() < end: time.sleep(0.02)
+${replace}
+open("done", "w")`,
+      );
       const seen = await reading;
       assert.deepEqual(seen.match(/\d+/g), ['5000'], `half a file: ${seen}`);
       check('rename', seen === '{5000}');
