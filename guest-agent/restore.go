@@ -16,6 +16,7 @@ const (
 	restoreHooks   = "/etc/casemate/on-restore.d/*"
 	restoreHookMax = 5 * time.Second
 	hooksMax       = 64
+	killedMax      = 5 * time.Second
 )
 
 func soundMachineID(id string) bool {
@@ -116,9 +117,18 @@ func (a *agent) runHook(path string) bool {
 	return status.ExitStatus() == 0
 }
 
-// killAll ends every program but the agent itself, for a pause that keeps files only.
+// killAll ends every program but the agent itself, for a pause that keeps files only. When it answers, none is listed.
 func (a *agent) killAll(*stream, json.RawMessage) (interface{}, error) {
 	_ = syscall.Kill(-1, syscall.SIGKILL)
+	late := time.NewTimer(killedMax)
+	defer late.Stop()
+	for _, p := range a.execs.all() {
+		select {
+		case <-p.done:
+		case <-late.C:
+			return nil, fail("timeout", "a program does not end, though it was killed")
+		}
+	}
 	syscall.Sync()
 	return nil, nil
 }
