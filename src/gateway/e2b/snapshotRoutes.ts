@@ -46,9 +46,25 @@ async function fork(call: Call): Promise<unknown> {
   });
 }
 
-function logView({ at, action, actor, detail }: AuditRow): object {
-  const level = action.endsWith('.denied') || action === 'limit.hit' ? 'warn' : 'info';
-  return { timestamp: at, level, message: action, fields: { actor, detail: JSON.stringify(detail) } };
+function levelOf({ action }: AuditRow): string {
+  return action.endsWith('.denied') || action === 'limit.hit' ? 'warn' : 'info';
+}
+
+function logView(row: AuditRow): object {
+  const { at, action, actor, detail } = row;
+  return {
+    timestamp: at,
+    level: levelOf(row),
+    message: action,
+    fields: { actor, detail: JSON.stringify(detail) },
+  };
+}
+
+/** The older form: E2B's command line reads each line as JSON, and takes its level from it. */
+function lineView(row: AuditRow): object {
+  const { at, action, actor, detail } = row;
+  const line = { level: levelOf(row), logger: 'casemate', message: action, actor, detail };
+  return { timestamp: at, line: JSON.stringify(line) };
 }
 
 /** What was done to it and by whom: what programs print is their client's alone. */
@@ -62,7 +78,7 @@ function entries(call: Call, newestFirst: boolean): AuditRow[] {
   const from = start ?? cursor ?? 0;
   const found = items
     .filter(({ at }) => newestFirst || Date.parse(at) >= from)
-    .filter((row) => level === undefined || (logView(row) as { level: string }).level === level)
+    .filter((row) => level === undefined || levelOf(row) === level)
     .filter(
       ({ action, detail }) => search === undefined || `${action} ${JSON.stringify(detail)}`.includes(search),
     );
@@ -72,10 +88,7 @@ function entries(call: Call, newestFirst: boolean): AuditRow[] {
 async function logs(call: Call): Promise<unknown> {
   const found = entries(call, false);
   return {
-    logs: found.map(({ at, action, detail }) => ({
-      timestamp: at,
-      line: `${action} ${JSON.stringify(detail)}`,
-    })),
+    logs: found.map(lineView),
     logEntries: found.map(logView),
   };
 }
