@@ -102,14 +102,16 @@ install_node_modules() {
   touch node_modules/.casemate-installed
 }
 
-build_agent() {
-  mkdir -p build/agent
-  (cd guest-agent && CGO_ENABLED=0 GOPROXY=off GOFLAGS=-mod=mod go build -trimpath -ldflags '-s -w' -o ../build/agent/guest-agent .)
+build_go() { # folder of the program, where it goes
+  local to="$PWD/$2"
+  mkdir -p "$(dirname "$to")"
+  (cd "$1" && CGO_ENABLED=0 GOPROXY=off GOFLAGS=-mod=mod go build -trimpath -ldflags '-s -w' -o "$to" .)
 }
 
-build_image_jail() {
-  mkdir -p build/jail
-  (cd src/image/jail && CGO_ENABLED=0 GOPROXY=off GOFLAGS=-mod=mod go build -trimpath -ldflags '-s -w' -o ../../../build/jail/image-jail .)
+go_program() { # text, folder of the program, where it goes
+  if [ ! -e "$3" ] || [ -n "$(find "$2" -name '*.go' -newer "$3" -print -quit)" ]; then
+    step "$1" build_go "$2" "$3"
+  fi
 }
 
 mapfile -t packages < <(missing_packages | sort -u)
@@ -137,10 +139,7 @@ fi
 if [ ! -e node_modules/.casemate-installed ] || [ package-lock.json -nt node_modules/.casemate-installed ]; then
   step "npm packages" install_node_modules
 fi
-if [ ! -e build/agent/guest-agent ] || [ -n "$(find guest-agent -name '*.go' -newer build/agent/guest-agent -print -quit)" ]; then
-  step "guest agent" build_agent
-fi
-if [ ! -e build/jail/image-jail ] || [ -n "$(find src/image/jail -name '*.go' -newer build/jail/image-jail -print -quit)" ]; then
-  step "jail of image tools" build_image_jail
-fi
+go_program "guest agent" guest-agent build/agent/guest-agent
+go_program "jail of image tools" src/image/jail build/jail/image-jail
+go_program "launcher of runsc" src/runtime/gvisor/launcher build/launcher/gvisor-launcher
 printf '%6d ms  set-up\n' $((($(date +%s%N) - started) / 1000000))

@@ -1,6 +1,7 @@
 /** Starts runsc inside a sandbox's own namespaces and control groups. */
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { CommandError, runCommand } from '../../base/child.ts';
 import type { Runsc } from './binary.ts';
 
@@ -18,19 +19,11 @@ export interface LaunchOptions {
   readonly cgroupJoinFiles: readonly string[];
 }
 
-/**
- * Joins the control groups first, so that all memory is charged to the sandbox; hides /proc/sys/net/core, by whose
- * presence runsc believes that it stands in the root network namespace (kernels from 6.x show it in all of them);
- * opens both FIFOs read-write, so that the agent never sees the end of its stream when the server goes away. The
- * sandbox's stderr leads nowhere: whatever would be written there is hostile.
- */
-const script = `
-set -e
-in="$1" out="$2" join="$3"; shift 3
-for file in $join; do echo $$ > "$file"; done
-[ ! -d /proc/sys/net/core ] || mount -t tmpfs tmpfs /proc/sys/net/core
-exec "$@" 0<>"$in" 1<>"$out" 2>/dev/null
-`;
+/** Becomes runsc in the sandbox's namespaces and control groups (launcher/, built by the set-up). */
+export const launcher = join(
+  dirname(fileURLToPath(import.meta.url)),
+  '../../../build/launcher/gvisor-launcher',
+);
 
 /** runsc's own state lies in the sandbox's folder: nothing to clean up elsewhere, no ids that share a prefix. */
 export function runscState(directory: string): string {
@@ -47,19 +40,11 @@ export async function launch(options: LaunchOptions): Promise<void> {
   try {
     await runCommand(
       [
-        'nsenter',
-        `--net=/run/netns/${options.networkNamespace}`,
-        'unshare',
-        '--mount',
-        '--propagation',
-        'slave',
-        'sh',
-        '-c',
-        script,
-        'casemate-launch',
+        launcher,
+        `/run/netns/${options.networkNamespace}`,
         join(directory, 'in'),
         join(directory, 'out'),
-        options.cgroupJoinFiles.join(' '),
+        options.cgroupJoinFiles.join(','),
         runsc.path,
         `--root=${runscState(directory)}`,
         `--log=${logFile}`,

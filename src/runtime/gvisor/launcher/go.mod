@@ -1,0 +1,3 @@
+module casemate/gvisor-launcher
+
+go 1.19
