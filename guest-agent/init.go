@@ -52,7 +52,8 @@ func wakeMachine() (string, error) {
 	return waitFor(agentPort, vsockDevice)
 }
 
-// bootMachine does all of it, and runs a few programs so that clones need not be the first.
+// bootMachine does all of it. On an empty disk it runs a few programs too, so that clones need not be the first; on one that
+// a machine has written to, it is that machine again.
 func (a *agent) bootMachine() (string, error) {
 	port, err := wakeMachine()
 	if err != nil {
@@ -63,7 +64,8 @@ func (a *agent) bootMachine() (string, error) {
 			return "", err
 		}
 	}
-	if err := enterRoot(); err != nil {
+	used, err := enterRoot()
+	if err != nil {
 		return "", err
 	}
 	limit := syscall.Rlimit{Cur: openFilesMax, Max: openFilesMax}
@@ -71,6 +73,10 @@ func (a *agent) bootMachine() (string, error) {
 	_ = syscall.Sethostname([]byte("sandbox"))
 	if err := bringUpNetwork(); err != nil {
 		return "", err
+	}
+	if used {
+		a.recall()
+		return port, nil
 	}
 	// Each clone writes its own over it: the copy of the template's file is made here, once.
 	setMachineID(newBootID())
@@ -119,17 +125,20 @@ func waitFor(patterns ...string) (string, error) {
 	return "", errors.New("no " + strings.Join(patterns, ", no "))
 }
 
-// enterRoot puts the layers over one another and makes the result the root of everything.
-func enterRoot() error {
+// enterRoot puts the layers over one another and makes the result the root of everything; answers whether a machine has
+// written to the disk before.
+func enterRoot() (bool, error) {
 	if err := mountAll([]mounting{
 		{"/dev/vda", "/lower", "erofs", syscall.MS_RDONLY, ""},
 		{"/dev/vdb", "/disk", "ext4", syscall.MS_NOATIME, "noinit_itable,discard"},
 	}); err != nil {
-		return err
+		return false, err
 	}
+	_, err := os.Stat("/disk/upper")
+	used := err == nil
 	for _, folder := range []string{"/disk/upper", "/disk/work"} {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return err
+			return false, err
 		}
 	}
 	layers := "lowerdir=/lower,upperdir=/disk/upper,workdir=/disk/work"
@@ -141,21 +150,21 @@ func enterRoot() error {
 		{"devpts", newRoot + "/dev/pts", "devpts", syscall.MS_NOSUID | syscall.MS_NOEXEC, "gid=5,mode=620,ptmxmode=666"},
 		{"shm", newRoot + "/dev/shm", "tmpfs", syscall.MS_NOSUID | syscall.MS_NODEV, "mode=1777,size=64m"},
 	}); err != nil {
-		return err
+		return false, err
 	}
 	for name, target := range map[string]string{"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"} {
 		_ = os.Symlink("/proc/self/fd"+target, newRoot+"/dev/"+name)
 	}
 	if err := os.Chdir(newRoot); err != nil {
-		return err
+		return false, err
 	}
 	if err := syscall.Mount(".", "/", "", syscall.MS_MOVE, ""); err != nil {
-		return err
+		return false, err
 	}
 	if err := syscall.Chroot("."); err != nil {
-		return err
+		return false, err
 	}
-	return os.Chdir("/")
+	return used, os.Chdir("/")
 }
 
 // interfaceRequest is the kernel's ifreq: a name, then an address or flags.

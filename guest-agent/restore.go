@@ -117,8 +117,16 @@ func (a *agent) runHook(path string) bool {
 	return status.ExitStatus() == 0
 }
 
-// killAll ends every program but the agent itself, for a pause that keeps files only. When it answers, none is listed.
-func (a *agent) killAll(*stream, json.RawMessage) (interface{}, error) {
+// killAll ends every program but the agent itself, for a pause that keeps files only. When it answers, none is listed, and
+// all files are on the disk.
+func (a *agent) killAll(_ *stream, raw json.RawMessage) (interface{}, error) {
+	var params struct {
+		// Reboots says that the agent ends as well, and another one boots from the disk.
+		Reboots bool `json:"reboots"`
+	}
+	if err := decode(raw, &params); err != nil {
+		return nil, err
+	}
 	_ = syscall.Kill(-1, syscall.SIGKILL)
 	late := time.NewTimer(killedMax)
 	defer late.Stop()
@@ -127,6 +135,11 @@ func (a *agent) killAll(*stream, json.RawMessage) (interface{}, error) {
 		case <-p.done:
 		case <-late.C:
 			return nil, fail("timeout", "a program does not end, though it was killed")
+		}
+	}
+	if params.Reboots {
+		if err := a.bound.keep(); err != nil {
+			return nil, err
 		}
 	}
 	syscall.Sync()

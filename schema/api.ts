@@ -174,7 +174,10 @@ export const Sandbox = Type.Object(
 export const PauseSandbox = Type.Object(
   {
     keepMemory: optional(
-      Type.Boolean({ description: 'false ends every program first and keeps files only; true by default' }),
+      Type.Boolean({
+        description:
+          'false ends every program first and keeps files only: a virtual machine boots again at the resume; true by default',
+      }),
     ),
   },
   closed,

@@ -47,7 +47,8 @@ export class Pauses {
   }
 
   /**
-   * @param keepMemory false ends every program first: only files are there afterwards.
+   * @param keepMemory false ends every program first: only files are there afterwards, and where its runtime reboots another
+   *   kernel starts on them.
    * @throws CasemateError `conflict` unless it runs, `unsupported` where its runtime takes no snapshots.
    */
   pause(id: string, options: { readonly keepMemory: boolean }): Promise<SandboxRow> {
@@ -58,8 +59,8 @@ export class Pauses {
       const pauseId = newId();
       this.#advance({ ...row, pauseId }, 'pausing');
       try {
-        if (!options.keepMemory) await this.#endPrograms(id);
-        await node.snapshot(id, pauseId, { keepRunning: false, transient: false });
+        const filesOnly = !options.keepMemory;
+        await node.snapshot(id, pauseId, { keepRunning: false, transient: false, filesOnly });
       } catch (error) {
         const current = this.#row(id);
         if (current.state === 'pausing') this.#advance(withoutPause(current), 'running');
@@ -68,14 +69,9 @@ export class Pauses {
       reaper.forget(id);
       const written = this.#row(id);
       if (written.state !== 'pausing') return written; // killed meanwhile: its end waits for this one
-      return this.#advance({ ...written, pausedAt: this.#now() }, 'paused');
+      const paused = { ...written, pausedAt: this.#now(), pausedFilesOnly: !options.keepMemory };
+      return this.#advance(paused, 'paused');
     });
-  }
-
-  async #endPrograms(id: string): Promise<void> {
-    const used = this.#options.node.use(id);
-    if (used === undefined) throw new CasemateError('sandbox_ended', `Sandbox ${id} has just ended.`);
-    await used.live.guest.killAll().finally(used.done);
   }
 
   /** @param timeoutMs its time limit from now; as at its creation by default. */
@@ -131,6 +127,6 @@ export class Pauses {
 }
 
 export function withoutPause(row: SandboxRow): SandboxRow {
-  const { pauseId: _pauseId, pausedAt: _pausedAt, ...rest } = row;
+  const { pauseId: _pauseId, pausedAt: _pausedAt, pausedFilesOnly: _filesOnly, ...rest } = row;
   return rest;
 }

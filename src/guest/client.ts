@@ -77,9 +77,12 @@ export class GuestClient {
     await this.#call('bind', params);
   }
 
-  /** Kills every program but the agent, for a pause that keeps files only. */
-  async killAll(): Promise<void> {
-    await this.#call('killAll');
+  /**
+   * Kills every program but the agent and has all files written out, for a pause that keeps files only.
+   * @param options.reboots the agent will end too: it leaves what was bound for the one that boots from the disk.
+   */
+  async killAll(options: { readonly reboots?: boolean } = {}): Promise<void> {
+    await this.#call('killAll', options);
   }
 
   /** Has the agent run a login shell that does nothing, ahead of a user's first program. */

@@ -7,7 +7,7 @@ import type { RootInstance, RuntimeProbe } from '../rootd/protocol.ts';
 import type { Inspection, RuntimeCapabilities, SandboxLimits } from '../runtime/driver.ts';
 import { HostBuilds } from './builds.ts';
 import { HostDisk } from './disk.ts';
-import { freshEntropy, newMachineId } from './identity.ts';
+import { freshEntropy, newMachineId, renew } from './identity.ts';
 import { admit, admitSnapshot, hostRoom } from './admission.ts';
 import { Pool } from './pool.ts';
 import { Rest, wake } from './rest.ts';
@@ -23,6 +23,7 @@ import type {
   RestoreRequest,
   RuntimeInfo,
   SandboxNode,
+  SnapshotOptions,
   StartCommand,
   TemplateInfo,
 } from './types.ts';
@@ -168,29 +169,29 @@ export class HostNode implements SandboxNode {
       if (!sameLimits(request.limits, instance.limits)) {
         await this.#options.root.call('setLimits', { id: sandbox.id, limits: request.limits });
       }
-      await this.volumes.attach(sandbox, request.volumes);
-      await this.#renew(sandbox, request.bind, id === undefined);
+      const { booted = false } = instance;
+      await this.volumes.attach(sandbox, [...(booted ? held : []), ...(request.volumes ?? [])]);
+      await renew(sandbox.guest, request.bind, { booted, isCopy: id === undefined });
       await ensureStarted(sandbox.guest, shippedStart(instance) ?? request.start, { restored: true });
     });
   }
 
-  async snapshot(
-    id: string,
-    snapshotId: string,
-    options: { readonly keepRunning: boolean; readonly transient: boolean },
-  ): Promise<number> {
+  async snapshot(id: string, snapshotId: string, options: SnapshotOptions): Promise<number> {
     admitSnapshot(hostRoom(this.#options.diskProbeDir), await this.inspect(id));
     const sandbox = this.#live.get(id);
     const instance = this.#instances.get(id);
     if (sandbox === undefined || instance === undefined) {
       throw new CasemateError('sandbox_ended', `Sandbox ${id} has just ended.`);
     }
+    const { reboots } = await this.#capabilitiesOf(instance.runtime);
+    if (options.filesOnly === true) await sandbox.guest.killAll({ reboots }).finally(sandbox.rest.use());
+    const filesOnly = options.filesOnly === true && reboots;
     // From here on the end of its stream is our doing.
     this.#live.delete(id);
     sandbox.rest.end();
     sandbox.guest.close();
     try {
-      const written = await this.#options.root.call('snapshot', { id, snapshotId, ...options });
+      const written = await this.#options.root.call('snapshot', { id, snapshotId, ...options, filesOnly });
       if (options.keepRunning) await this.#takeBack(written.restarted ?? instance, sandbox);
       return written.bytes;
     } catch (error) {
@@ -221,19 +222,6 @@ export class HostNode implements SandboxNode {
 
   async removeSnapshot(snapshotId: string): Promise<void> {
     await this.#options.root.call('removeSnapshot', { snapshotId });
-  }
-
-  /** A copy must not be its source: before anything of a user runs, all that has to be its own is made anew. */
-  #renew(sandbox: LiveSandbox, bind: ClaimRequest['bind'], isCopy: boolean): Promise<void> {
-    return sandbox.guest.bind({
-      env: bind.env,
-      restored: true,
-      clockUnixMs: Date.now(),
-      entropyBase64: freshEntropy(),
-      ...(bind.user === undefined ? {} : { user: bind.user }),
-      ...(bind.hostname === undefined ? {} : { hostname: bind.hostname }),
-      ...(isCopy ? { machineId: newMachineId() } : {}),
-    });
   }
 
   /** Whether the limits that differ from a warm sandbox's are ones that its runtime changes while it runs. */

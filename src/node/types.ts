@@ -52,14 +52,20 @@ export interface RestoreRequest {
   readonly id?: string;
   readonly bind: ClaimRequest['bind'];
   readonly limits: SandboxLimits;
-  /** Volumes that are mounted in what the snapshot holds. */
-  readonly held?: readonly AttachedVolume[];
+  /** Volumes that are mounted in what the snapshot holds; mounted again where it holds files only. */
+  readonly held?: readonly WantedVolume[];
   /** As in `ClaimRequest`; slots other than those of `held`. */
   readonly volumes?: readonly WantedVolume[];
   /** Of its template: started again where the snapshot has not kept it. */
   readonly start?: StartCommand;
   /** As in `ClaimRequest`. */
   onTaken(id: string): void;
+}
+
+export interface SnapshotOptions {
+  readonly keepRunning: boolean;
+  readonly transient: boolean;
+  readonly filesOnly?: boolean;
 }
 
 /** What a template's sandboxes run before anybody gets them. */
@@ -191,14 +197,12 @@ export interface SandboxNode {
    * Writes a running sandbox down as a snapshot. With `keepRunning` it goes on afterwards; programs in it go on, attached
    * readers of their output are let go. Without, nothing of it is left on the host.
    * @param options.transient the files serve `restore` until `removeSnapshot` only, and no restart.
+   * @param options.filesOnly ends every program first; where its runtime reboots, none of its memory is kept. Not with
+   *   `keepRunning`.
    * @returns bytes on disk.
    * @throws CasemateError `unsupported`; the sandbox then goes on as before.
    */
-  snapshot(
-    id: string,
-    snapshotId: string,
-    options: { readonly keepRunning: boolean; readonly transient: boolean },
-  ): Promise<number>;
+  snapshot(id: string, snapshotId: string, options: SnapshotOptions): Promise<number>;
   /** @throws CasemateError `not_found`, `snapshot_damaged`, `snapshot_mismatch`, `no_capacity` */
   restore(request: RestoreRequest): Promise<LiveSandbox>;
   /** Ids of snapshots whose files are on this host. */

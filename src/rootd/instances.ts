@@ -23,6 +23,8 @@ export interface StartOptions extends SnapshotOrigin {
   readonly templateRoot: string;
 }
 
+type StartHints = Pick<NonNullable<SlotKind['source']>, 'snapshot'> & Pick<StageOptions, 'layer'>;
+
 export interface InstancesOptions {
   readonly drivers: ReadonlyMap<string, RuntimeDriver>;
   readonly networks: SandboxNetworks;
@@ -152,12 +154,17 @@ export class Instances {
     readonly volumes?: readonly AttachedVolume[];
   }): Promise<RootInstance> {
     const { snapshotId, id, templateRoot, volumes } = options;
-    const { directory, ...origin } = await this.#options.snapshots.open(snapshotId);
-    const more = {
-      snapshotId,
-      ...(id === undefined ? {} : { id }),
-      ...(volumes === undefined ? {} : { volumes }),
-    };
+    const { directory, filesOnly, ...origin } = await this.#options.snapshots.open(snapshotId);
+    const from = { snapshotId, ...(id === undefined ? {} : { id }) };
+    if (filesOnly === true) {
+      const boot = (driver: RuntimeDriver, create: CreateOptions): Promise<AgentStreamAddress> =>
+        driver.boot(create, directory);
+      return {
+        ...(await this.#start({ ...origin, templateRoot }, from, boot, 'nothing staged')),
+        booted: true,
+      };
+    }
+    const more = { ...from, ...(volumes === undefined ? {} : { volumes }) };
     const begin = (driver: RuntimeDriver, create: CreateOptions): Promise<AgentStreamAddress> =>
       driver.restore(create, directory);
     return this.#start({ ...origin, templateRoot }, more, begin, { snapshot: { id: snapshotId, directory } });
@@ -167,17 +174,18 @@ export class Instances {
     options: StartOptions,
     more: Pick<JournalEntry, 'snapshotId' | 'volumes'> & { readonly id?: string },
     begin: (driver: RuntimeDriver, create: CreateOptions) => Promise<AgentStreamAddress>,
-    hints: Pick<NonNullable<SlotKind['source']>, 'snapshot'> & Pick<StageOptions, 'layer'> = {},
+    hints: StartHints | 'nothing staged' = {},
   ): Promise<RootInstance> {
     const { runtime, template, templateDigest, templateRoot, limits } = options;
     const driver = this.#driver(runtime);
-    if (hints.layer !== true) await driver.prepare(templateRoot);
+    const { layer, ...from }: StartHints = hints === 'nothing staged' ? {} : hints;
+    if (layer !== true) await driver.prepare(templateRoot);
     await this.#startTurn();
     let id = more.id;
-    const { layer, ...from } = hints;
-    const kind: SlotKind = { runtime, limits, source: { templateRoot, ...from } };
+    const source = hints === 'nothing staged' ? {} : { source: { templateRoot, ...from } };
+    const kind: SlotKind = { runtime, limits, ...source };
     try {
-      const ahead = id === undefined ? this.#slots.take(kind) : undefined;
+      const ahead = id === undefined && hints !== 'nothing staged' ? this.#slots.take(kind) : undefined;
       const slot = ahead ?? (await this.#stage(kind, { id: id ?? newId(), ...(layer ? { layer } : {}) }));
       id = slot.id;
       const entry: JournalEntry = {
@@ -237,9 +245,12 @@ export class Instances {
     snapshotId: string;
     keepRunning: boolean;
     transient: boolean;
+    /** Keeps no memory: of one that is not to go on. */
+    filesOnly: boolean;
     templateRoot: string;
   }): Promise<{ bytes: number; restarted?: RootInstance }> {
-    const { id, snapshotId, keepRunning, templateRoot } = options;
+    const { id, snapshotId, keepRunning, templateRoot, filesOnly } = options;
+    if (filesOnly && keepRunning) throw new CasemateError('internal', 'Without its memory it cannot go on.');
     const { snapshots } = this.#options;
     const { runtime, template = '', templateDigest = '', limits, volumes = [] } = this.#entry(id);
     const driver = this.#driver(runtime);
@@ -248,12 +259,9 @@ export class Instances {
     const directory = await snapshots.begin(snapshotId);
     let bytes: number;
     try {
-      await driver.snapshot(id, directory);
-      bytes = await snapshots.seal(
-        snapshotId,
-        { runtime, template, templateDigest, limits },
-        options.transient,
-      );
+      await (filesOnly ? driver.saveFiles(id, directory) : driver.snapshot(id, directory));
+      const origin = { runtime, template, templateDigest, limits, ...(filesOnly ? { filesOnly } : {}) };
+      bytes = await snapshots.seal(snapshotId, origin, options.transient);
     } catch (error) {
       await snapshots.abandon(snapshotId);
       throw error;

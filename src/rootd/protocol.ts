@@ -24,6 +24,8 @@ export interface RootInstance {
   readonly freezer: FreezerAddress;
   /** Those that were attached to it, before and since it was started. */
   readonly volumes?: readonly AttachedVolume[];
+  /** It has just booted on files alone: neither its kernel nor its agent knows of before, volumes neither. */
+  readonly booted?: boolean;
   /** Its template's program that has to run, and to listen on a port, before anybody gets the sandbox. */
   readonly start?: { readonly argv: readonly string[]; readonly readyPort: number };
 }
@@ -111,9 +113,18 @@ export interface RootMethods {
   /** Every runtime, or the one named: each probe starts a real sandbox, and some take seconds. */
   probe: { params: { runtime?: string }; result: RuntimeProbe[] };
   create: { params: { template: string; runtime: string; limits: SandboxLimits }; result: RootInstance };
-  /** Writes a running one down; `restarted` is it anew where its runtime had to end it for that. */
+  /**
+   * Writes a running one down; `restarted` is it anew where its runtime had to end it for that. With `filesOnly`, of one that is
+   * not to go on, nothing of its memory is kept: of a runtime that reboots.
+   */
   snapshot: {
-    params: { id: string; snapshotId: string; keepRunning: boolean; transient: boolean };
+    params: {
+      id: string;
+      snapshotId: string;
+      keepRunning: boolean;
+      transient: boolean;
+      filesOnly: boolean;
+    };
     result: { bytes: number; restarted?: RootInstance };
   };
   /** Starts one from a snapshot; with `id` it is that sandbox again. */

@@ -107,6 +107,7 @@ async function dispatch(
           snapshotId: sandboxId(params, 'snapshotId'),
           keepRunning: params.keepRunning === true,
           transient: params.transient === true,
+          filesOnly: params.filesOnly === true,
         },
         progress,
       );

@@ -14,6 +14,8 @@ export interface SnapshotOrigin {
   readonly template: string;
   readonly templateDigest: string;
   readonly limits: SandboxLimits;
+  /** There is no memory: what starts from it boots. */
+  readonly filesOnly?: boolean;
 }
 
 interface Manifest extends SnapshotOrigin {
@@ -101,7 +103,7 @@ export class Snapshots {
       throw damaged(id, 'its manifest is not the one that was written');
     }
     const manifest = JSON.parse(text) as Manifest;
-    const { files, runtime, template, templateDigest, limits, id: writtenAs } = manifest;
+    const { files, runtime, template, templateDigest, limits, filesOnly, id: writtenAs } = manifest;
     if (manifest.version !== manifestVersion)
       throw new CasemateError('snapshot_mismatch', `Snapshot ${id} was written by another Casemate.`);
     if (writtenAs !== id) throw damaged(id, `it was written as ${writtenAs}`);
@@ -110,7 +112,10 @@ export class Snapshots {
       if (files[name]?.bytes !== found[name]?.bytes) throw damaged(id, `the size of ${name} is another one`);
       if (files[name]?.sha256 !== found[name]?.sha256) throw damaged(id, `bytes of ${name} have changed`);
     }
-    const opened = { runtime, template, templateDigest, limits, directory: contentOf(path) };
+    const opened = {
+      ...{ runtime, template, templateDigest, limits, directory: contentOf(path) },
+      ...(filesOnly === undefined ? {} : { filesOnly }),
+    };
     this.#sound.set(id, opened);
     return opened;
   }

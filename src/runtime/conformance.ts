@@ -1,6 +1,6 @@
 /** The one suite that every driver passes: a driver is done when this is green, and no test knows its name. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,6 +29,9 @@ export interface ConformanceSubject {
 }
 
 const small: SandboxLimits = { cpus: 1, memoryMib: 256, diskMib: 128, pids: 256 };
+
+/** Written to memory by one whose files alone are kept. */
+const memoryBytes = 48 * 1024 * 1024;
 
 /** @param skip the reason why this machine cannot run the driver; printed with every skipped test. */
 export function conformance(
@@ -226,6 +229,42 @@ export function conformance(
             await writeFile(join(directory, name), text.replaceAll(probe.version, '0.0.1'));
           }
           await withStaged(made, (options) => assert.rejects(driver.restore(options, directory), isMismatch));
+        } finally {
+          await rm(directory, { recursive: true, force: true });
+        }
+      }));
+
+    it('keeps files alone, and boots another kernel on them, or says that it cannot', (test) =>
+      withSandbox(async (made, id) => {
+        const { driver, runInside } = made;
+        const probe = await driver.probe();
+        assert.ok(probe.available);
+        if (!probe.capabilities.reboots) {
+          await assert.rejects(driver.saveFiles(id, '/nowhere'), isUnsupported);
+          return test.skip('it cannot, and says so');
+        }
+        const look = 'cat /proc/sys/kernel/random/boot_id /root/mine; ls /dev/shm';
+        const inMemory = `head -c ${memoryBytes} /dev/urandom > /dev/shm/memory`;
+        const write = `echo mine > /root/mine; chown 1000:1000 /root/mine; rm /bin/date; ${inMemory}; sync; ${look}`;
+        const before = (await runInside(driver, id, ['/bin/sh', '-c', write])).stdout.split('\n');
+        assert.deepEqual(before.slice(1, 3), ['mine', 'memory']);
+        const directory = await mkdtemp(join(tmpdir(), 'casemate-files-'));
+        try {
+          await driver.saveFiles(id, directory);
+          assert.equal((await driver.inspect(id)).state, 'gone');
+          await driver.destroy(id);
+          const bytes = (await readdir(directory))
+            .map((name) => statSync(join(directory, name)).blocks * 512)
+            .reduce((sum, one) => sum + one, 0);
+          assert.ok(bytes < memoryBytes, `${bytes} bytes were kept`);
+          await withStaged(made, async (options) => {
+            await driver.boot(options, directory);
+            const after = `${look}; [ ! -e /bin/date ] && stat -c %u /root/mine`;
+            const ran = await runInside(driver, options.id, ['/bin/sh', '-c', after]);
+            const [bootId, ...found] = ran.stdout.trim().split('\n');
+            assert.deepEqual(found, ['mine', '1000']);
+            assert.notEqual(bootId, before[0], 'another kernel');
+          });
         } finally {
           await rm(directory, { recursive: true, force: true });
         }

@@ -54,6 +54,11 @@ export interface RuntimeCapabilities {
    * gone and the caller restores it from what was written. Standing still in memory (`pause`) is what every runtime can.
    */
   readonly snapshot: 'live' | 'ends' | 'none';
+  /**
+   * Whether `saveFiles` and `boot` work: a pause of files alone keeps no memory, and another kernel starts on the files. Where
+   * not, such a pause is a `snapshot` of a sandbox whose programs were ended.
+   */
+  readonly reboots: boolean;
   /** How those that start from one snapshot share its memory; `none` where there are no snapshots. */
   readonly fork: 'copy-on-write' | 'copy' | 'none';
   /**
@@ -199,6 +204,20 @@ export interface RuntimeDriver {
    * @throws CasemateError `snapshot_mismatch` where this runtime's version or processor is not the one that wrote it.
    */
   restore(options: CreateOptions, directory: string): Promise<AgentStreamAddress>;
+
+  /**
+   * Ends a running instance and keeps what it wrote to its private disk in `directory`, as for `snapshot`, and nothing of its
+   * memory. The caller has had the agent write all files out. On failure it goes on as before, or is gone.
+   * @throws CasemateError `unsupported` unless it `reboots`.
+   */
+  saveFiles(id: string, directory: string): Promise<void>;
+
+  /**
+   * Starts a staged instance on the files that `saveFiles` kept, with a kernel and an agent that know nothing of before: the
+   * caller attaches and binds as for a new one. Fits any version of the runtime, but only the template that the files are of.
+   * @throws CasemateError `unsupported`, `snapshot_mismatch`
+   */
+  boot(options: CreateOptions, directory: string): Promise<AgentStreamAddress>;
 
   /**
    * Only of a runtime that can make layers: ends a sandbox that was created with `layer`, and answers the disk image whose

@@ -81,6 +81,8 @@ export interface SandboxRow {
   /** Where a paused one lies. */
   readonly pauseId?: string;
   readonly pausedAt?: string;
+  /** That pause has kept no program. */
+  readonly pausedFilesOnly?: boolean;
   readonly metadata: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
   readonly limits: {

@@ -268,7 +268,7 @@ export class Sandbox implements AsyncDisposable {
 
   /**
    * Writes it to disk, programs and all; it costs nothing else until it is resumed, and survives restarts.
-   * @param options.keepMemory false ends every program first and keeps files only.
+   * @param options.keepMemory false ends every program first and keeps files only: a virtual machine boots again.
    */
   async pause(options: { keepMemory?: boolean } = {}): Promise<SandboxInfo> {
     return this.#transport.json('POST', `${this.#path}/pause`, { json: options });

@@ -27,16 +27,15 @@ async function connect(call: Call): Promise<unknown> {
   const timeoutMs = timeout === undefined ? limits.sandboxTimeoutMsDefault : timeoutMsOf(timeout);
   const row = sandboxOf(call);
   if (row.state === 'running') return access(call, extend(call, row, timeoutMs));
-  const resumed = await call.core.sandboxes.resume(call.principal, row.id, timeoutMs);
-  if (!memory) await endPrograms(call, row.id);
+  const { sandboxes } = call.core;
+  let resumed = await sandboxes.resume(call.principal, row.id, timeoutMs);
+  // What E2B calls a reboot: files stay, no program of before runs.
+  if (!memory && row.pausedFilesOnly !== true) {
+    await sandboxes.pause(call.principal, row.id, { keepMemory: false });
+    resumed = await sandboxes.resume(call.principal, row.id, timeoutMs);
+  }
   call.reply.code(201);
   return access(call, resumed);
-}
-
-/** What E2B calls a reboot: files stay, no program of before runs. */
-async function endPrograms({ core, principal }: Call, id: string): Promise<void> {
-  const record = { action: 'exec.signal', detail: { all: true } } as const;
-  await core.withGuest(principal, id, record, (guest) => guest.killAll());
 }
 
 export const pauseRoutes: readonly Route[] = [

@@ -229,6 +229,14 @@ export class GvisorDriver extends GroupDriver implements RuntimeDriver {
     return this.#start(options, imageOf(directory));
   }
 
+  async saveFiles(): Promise<void> {
+    throw noReboot();
+  }
+
+  async boot(): Promise<AgentStreamAddress> {
+    throw noReboot();
+  }
+
   async destroy(id: string): Promise<void> {
     const directory = this.directory(id);
     await this.cgroups.destroy(id);
@@ -256,6 +264,11 @@ export class GvisorDriver extends GroupDriver implements RuntimeDriver {
   }
 }
 
+/** What programs changed is known to runsc's own kernel alone, which is written down as a whole or not at all. */
+function noReboot(): CasemateError {
+  return new CasemateError('unsupported', 'gVisor’s kernel cannot be started anew on its files.');
+}
+
 async function unmountRoot(root: string): Promise<void> {
   for (const mount of [join(root, '.casemate'), root]) {
     if (await isMountPoint(mount)) await runCommand(['umount', mount]);
@@ -267,6 +280,7 @@ function capabilitiesOf(runsc: Runsc): RuntimeCapabilities {
   return {
     isolation: 'application-kernel',
     snapshot: runsc.modern ? 'ends' : 'none',
+    reboots: false,
     fork: runsc.modern ? 'copy' : 'none',
     volumes: runsc.modern ? 'late' : 'none',
     lateLimits: ['cpus', 'memoryMib', 'diskMib', 'pids'],

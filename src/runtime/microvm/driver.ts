@@ -1,5 +1,5 @@
 /** The driver of microVMs, for every monitor that is steered over HTTP: clones of a template that booted once. */
-import { chmodSync, chownSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type {
@@ -14,10 +14,11 @@ import { attachNothing } from '../host/attach.ts';
 import { MachineDriver } from '../host/groupDriver.ts';
 import { copySparse } from '../host/sealed.ts';
 import { machineUid } from '../qemu/launch.ts';
+import { checkTemplate, share } from '../qemu/source.ts';
 import { moveTap, prepareNetwork } from '../qemu/tap.ts';
 import { agentOf, apiOf, launchVmm, layOut, rootOf, sealRoot } from './launch.ts';
 import { findPlatform, type MicrovmOptions, type MicrovmPlatform } from './platform.ts';
-import { checkFits, readShape, savedFiles, writeShape } from './source.ts';
+import { checkFits, readShape, savedFiles, sealSource, writeShape } from './source.ts';
 import { fileMibMax, MicrovmTemplates, makeNext, takeNext } from './template.ts';
 import { agentVsockPort, fileIn, type Vmm } from './vmm.ts';
 
@@ -101,10 +102,7 @@ export class MicrovmDriver extends MachineDriver implements RuntimeDriver {
     cgroups.setLimits(id, limits);
     layOut(vmm, { directory, id }, { [fileIn.rootImage]: rootImage, ...savedFiles(source) });
     await writeShape(directory, shape);
-    const disk = this.#disk(id);
-    await copySparse(join(source, fileIn.disk), disk);
-    chmodSync(disk, 0o600);
-    chownSync(disk, uid, uid);
+    await this.#ownDisk(id, source, this.#disk(id));
     const network = prepareNetwork(networkNamespace);
     network.catch(() => {}); // told below
     await launchVmm(vmm, platform.program, {
@@ -114,11 +112,7 @@ export class MicrovmDriver extends MachineDriver implements RuntimeDriver {
     const api = apiOf(directory);
     await vmm.load(api);
     sealRoot(directory);
-    await network;
-    const [pid = 0] = cgroups.programs(id);
-    await moveTap(pid, networkNamespace);
-    chownSync(agentOf(directory), streamOwner.uid, streamOwner.gid);
-    chmodSync(agentOf(directory), 0o600);
+    await this.#connect(options, network);
     await vmm.resume(api);
     cgroups.grantFreezer(id, streamOwner);
     return this.agentStream(id);
@@ -153,9 +147,68 @@ export class MicrovmDriver extends MachineDriver implements RuntimeDriver {
       await this.#vmm.resume(api);
     }
     takeNext(directory, target, uid);
-    chownSync(join(target, fileIn.disk), 0, 0);
-    chmodSync(join(target, fileIn.disk), 0o444);
+    await sealSource(target);
     await writeShape(target, shape);
+  }
+
+  async saveFiles(id: string, target: string): Promise<void> {
+    await this.resume(id);
+    const directory = this.directory(id);
+    const api = apiOf(directory);
+    const shape = await readShape(directory);
+    await this.#vmm.pause(api);
+    try {
+      share(this.#disk(id), join(target, fileIn.disk));
+      await writeShape(target, shape);
+    } catch (error) {
+      await this.#vmm.resume(api);
+      throw error;
+    }
+    await this.cgroups.kill(id);
+    await sealSource(target);
+  }
+
+  async boot(options: CreateOptions, source: string): Promise<AgentStreamAddress> {
+    const { id, limits, templateRoot } = options;
+    const [platform, image, saved] = await Promise.all([
+      this.#choose(),
+      this.#templates.image(templateRoot),
+      readShape(source),
+    ]);
+    checkTemplate(saved.image, image.digest);
+    this.cgroups.setLimits(id, limits);
+    const directory = this.directory(id);
+    const { diskMib } = saved; // a disk keeps its size
+    const shape = this.#templates.shapeOf(platform, image, { ...limits, diskMib });
+    await writeShape(directory, shape);
+    const disk = join(directory, fileIn.disk);
+    await this.#ownDisk(id, source, disk);
+    await this.#templates.launch({ id, directory, platform, shape, image, disk });
+    rmSync(disk); // the machine's root has the other name of it
+    await this.#connect(options, prepareNetwork(options.networkNamespace));
+    await this.#templates.untilUp(directory);
+    this.cgroups.grantFreezer(id, options.streamOwner);
+    return this.agentStream(id);
+  }
+
+  async #ownDisk(id: string, source: string, disk: string): Promise<void> {
+    const uid = machineUid(id);
+    await copySparse(join(source, fileIn.disk), disk);
+    chmodSync(disk, 0o600);
+    chownSync(disk, uid, uid);
+  }
+
+  /** To its network, and its agent to its host. */
+  async #connect(
+    { id, networkNamespace, streamOwner }: CreateOptions,
+    prepared: Promise<void>,
+  ): Promise<void> {
+    await prepared;
+    const [pid = 0] = this.cgroups.programs(id);
+    await moveTap(pid, networkNamespace);
+    const agent = agentOf(this.directory(id));
+    chownSync(agent, streamOwner.uid, streamOwner.gid);
+    chmodSync(agent, 0o600);
   }
 
   async destroy(id: string): Promise<void> {
@@ -169,6 +222,7 @@ function capabilitiesOf({ fork, caveats, ownMib }: Vmm): RuntimeCapabilities {
     isolation: 'virtual-machine',
     acceleration: 'kvm',
     snapshot: 'live',
+    reboots: true,
     fork,
     volumes: 'none',
     lateLimits: ['pids'],

@@ -4,6 +4,7 @@ import {
   chownSync,
   constants,
   copyFileSync,
+  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -13,6 +14,7 @@ import {
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CasemateError } from '../../base/errors.ts';
+import { seal } from '../host/sealed.ts';
 import type { MicrovmPlatform } from './platform.ts';
 import { fileIn } from './vmm.ts';
 
@@ -73,6 +75,7 @@ export function checkFits(
 /** Names of the saved files, for more names of them in a machine's root. */
 export function savedFiles(source: string): Record<string, string> {
   const folder = join(source, fileIn.saved);
+  if (!existsSync(folder)) return {}; // files alone
   return Object.fromEntries(
     readdirSync(folder).map((name) => [`${fileIn.saved}/${name}`, join(folder, name)]),
   );
@@ -102,6 +105,11 @@ export function takeSaved(written: string, aside: string, target: string, uid: n
   } finally {
     rmSync(aside, { recursive: true, force: true });
   }
+}
+
+/** Makes all files of a source root's and read-only. @throws CasemateError `internal` where somebody can still write to one */
+export async function sealSource(folder: string): Promise<void> {
+  await seal(join(folder, fileIn.disk), ...Object.values(savedFiles(folder)));
 }
 
 function moveFile(from: string, to: string): void {

@@ -1,5 +1,5 @@
 /** Boots a template for a monitor: to an agent that listens, written down as every snapshot is. */
-import { chmodSync, chownSync, mkdirSync } from 'node:fs';
+import { chownSync, mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,12 +9,24 @@ import type { RootImage } from '../qemu/image.ts';
 import { machineUid } from '../qemu/launch.ts';
 import { agentOf, apiOf, launchVmm, layOut, rootOf, sealRoot } from './launch.ts';
 import { bootMsDefault, type MicrovmOptions, type MicrovmPlatform } from './platform.ts';
-import { type MicrovmShape, takeSaved, writeShape } from './source.ts';
+import { type MicrovmShape, sealSource, takeSaved, writeShape } from './source.ts';
 import { fileIn, type Vmm } from './vmm.ts';
 import { untilAgentListens } from './vsock.ts';
 
 /** From "the agent listens" to "all is quiet"; before that the docs advise against a snapshot. */
 const settleMs = 400;
+
+export interface BootLaunch {
+  readonly id: string;
+  readonly directory: string;
+  readonly platform: MicrovmPlatform;
+  readonly shape: MicrovmShape;
+  readonly image: RootImage;
+  /** On the file system of `directory`: the machine's root gets another name of it. */
+  readonly disk: string;
+  /** The monitor's API is up, and the machine's root still its user's. */
+  readonly beforeSealed?: () => void;
+}
 
 export class MicrovmTemplates {
   readonly #vmm: Vmm;
@@ -32,13 +44,9 @@ export class MicrovmTemplates {
     return this.#cache.image(templateRoot);
   }
 
-  /** The booted template, booted now if it never was. */
-  booted(
-    platform: MicrovmPlatform,
-    templateRoot: string,
-    limits: SandboxLimits,
-  ): Promise<BootedTemplate<MicrovmShape>> {
-    const shapeOf = (image: RootImage): MicrovmShape => ({
+  /** What a machine of these limits is booted as. */
+  shapeOf(platform: MicrovmPlatform, image: RootImage, limits: SandboxLimits): MicrovmShape {
+    return {
       format: 1,
       monitor: this.#vmm.name,
       version: platform.program.version,
@@ -47,7 +55,16 @@ export class MicrovmTemplates {
       initrd: platform.initrd.digest,
       image: image.digest,
       ...guestSize(limits, this.#vmm.ownMib),
-    });
+    };
+  }
+
+  /** The booted template, booted now if it never was. */
+  booted(
+    platform: MicrovmPlatform,
+    templateRoot: string,
+    limits: SandboxLimits,
+  ): Promise<BootedTemplate<MicrovmShape>> {
+    const shapeOf = (image: RootImage): MicrovmShape => this.shapeOf(platform, image, limits);
     return this.#cache.booted(templateRoot, shapeOf, (boot) => this.#bootInto(boot, platform));
   }
 
@@ -55,7 +72,7 @@ export class MicrovmTemplates {
     { folder: target, id, image, shape }: Boot<MicrovmShape>,
     platform: MicrovmPlatform,
   ): Promise<void> {
-    const { cgroups, bootMsMax = bootMsDefault } = this.#options;
+    const { cgroups } = this.#options;
     const vmm = this.#vmm;
     const directory = join(target, 'machine');
     mkdirSync(directory, { mode: 0o711 });
@@ -66,6 +83,31 @@ export class MicrovmTemplates {
     const disk = join(target, fileIn.disk);
     await makeDisk(disk, diskMib);
     chownSync(disk, uid, uid);
+    await this.launch({
+      id,
+      directory,
+      platform,
+      shape,
+      image,
+      disk,
+      beforeSealed: () => makeNext(directory, uid),
+    });
+    const api = apiOf(directory);
+    await this.untilUp(directory);
+    await sleep(settleMs);
+    await vmm.pause(api);
+    await vmm.save(api);
+    await cgroups.kill(id);
+    takeNext(directory, target, uid);
+    await rm(directory, { recursive: true, force: true });
+    await sealSource(target);
+    await writeShape(target, shape);
+  }
+
+  /** Starts a machine that boots, with a disk that is its user's. */
+  async launch(options: BootLaunch): Promise<void> {
+    const { id, directory, platform, shape, image, disk, beforeSealed } = options;
+    const vmm = this.#vmm;
     layOut(
       vmm,
       { directory, id },
@@ -76,25 +118,20 @@ export class MicrovmTemplates {
         [fileIn.disk]: disk,
       },
     );
+    const uid = machineUid(id);
     await launchVmm(vmm, platform.program, {
-      ...{ id, directory, uid, cgroupJoinFiles: cgroups.joinFiles(id), network: true },
+      ...{ id, directory, uid, cgroupJoinFiles: this.#options.cgroups.joinFiles(id), network: true },
       fileMibMax: fileMibMax(shape),
     });
     const api = apiOf(directory);
     await vmm.define(api, shape, true);
-    makeNext(directory, uid);
+    beforeSealed?.();
     sealRoot(directory);
     await vmm.start(api);
-    await untilAgentListens(agentOf(directory), bootMsMax);
-    await sleep(settleMs);
-    await vmm.pause(api);
-    await vmm.save(api);
-    await cgroups.kill(id);
-    takeNext(directory, target, uid);
-    chownSync(disk, 0, 0);
-    chmodSync(disk, 0o444);
-    await rm(directory, { recursive: true, force: true });
-    await writeShape(target, shape);
+  }
+
+  async untilUp(directory: string): Promise<void> {
+    await untilAgentListens(agentOf(directory), this.#options.bootMsMax ?? bootMsDefault);
   }
 }
 

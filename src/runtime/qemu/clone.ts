@@ -6,7 +6,7 @@ import { fifosOf } from './channel.ts';
 import { controlFolder } from './control.ts';
 import { controlFile } from './controlWire.ts';
 import { type Launched, launch, machineUid } from './launch.ts';
-import { ignoringShared, jail, machineArguments } from './machine.ts';
+import { ignoringShared, jail, type MachineShape, machineArguments } from './machine.ts';
 import type { Platform } from './platform.ts';
 import { fileOf, type MachineRecord, readRecord, share, writeRecord } from './source.ts';
 import { moveTap, prepareNetwork } from './tap.ts';
@@ -53,20 +53,28 @@ export class Waiting {
   }
 }
 
+/** Gives a machine the disk of its source, with a layer of its own on top. */
+export async function layOutDisk(
+  { id, directory, source, rootImage }: Omit<CloneOptions, 'platform' | 'cgroupJoinFiles'>,
+  shape?: MachineShape,
+): Promise<MachineRecord> {
+  const saved = await readRecord(source);
+  for (let index = 0; index < saved.layers; index += 1)
+    share(fileOf.layer(source, index), fileOf.layer(directory, index));
+  copyFileSync(fileOf.emptyLayer(source), fileOf.emptyLayer(directory), constants.COPYFILE_FICLONE);
+  addLayer(directory, saved.layers, machineUid(id));
+  const record = { ...saved, shape: shape ?? saved.shape, layers: saved.layers + 1, rootImage };
+  await writeRecord(directory, record);
+  return record;
+}
+
 /** Lays out the disk and starts QEMU, which then waits for `wake`. */
 export async function launchClone(options: CloneOptions): Promise<Waiting> {
   const { id, platform, directory, source, rootImage } = options;
-  const { shape, layers, rootImageBytes } = await readRecord(source);
-  const uid = machineUid(id);
-  for (let index = 0; index < layers; index += 1)
-    share(fileOf.layer(source, index), fileOf.layer(directory, index));
-  copyFileSync(fileOf.emptyLayer(source), fileOf.emptyLayer(directory), constants.COPYFILE_FICLONE);
-  addLayer(directory, layers, uid);
-  const record: MachineRecord = { shape, layers: layers + 1, rootImage, rootImageBytes };
-  await writeRecord(directory, record);
+  const { shape, layers } = await layOutDisk(options);
   const machine = await launch({
     directory,
-    uid,
+    uid: machineUid(id),
     cgroupJoinFiles: options.cgroupJoinFiles,
     files: {
       ram: { source: fileOf.ram(source) },
@@ -83,7 +91,7 @@ export async function launchClone(options: CloneOptions): Promise<Waiting> {
       shape,
       ram: 'private',
       start: 'incoming',
-      disk: { layers: layers + 1, writableBase: false },
+      disk: { layers, writableBase: false },
       agentPort: true,
     }),
   });

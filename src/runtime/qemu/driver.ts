@@ -20,8 +20,9 @@ import { controlFolder, MachineControl } from './control.ts';
 import type { RootImage } from './image.ts';
 import { machineUid } from './launch.ts';
 import { findPlatform, type Platform, type PlatformOptions } from './platform.ts';
+import { bootOnDisk, saveDisk } from './reboot.ts';
 import { snapshotMachine } from './snapshot.ts';
-import { checkFits, fileOf, layersMax, readRecord } from './source.ts';
+import { checkFits, checkTemplate, fileOf, layersMax, readRecord } from './source.ts';
 import { Templates } from './template.ts';
 
 export interface QemuOptions extends PlatformOptions, GroupOptions {}
@@ -200,6 +201,41 @@ export class QemuDriver extends MachineDriver implements RuntimeDriver {
     });
   }
 
+  async saveFiles(id: string, target: string): Promise<void> {
+    await this.resume(id);
+    await saveDisk({
+      directory: this.directory(id),
+      target,
+      control: await this.#control(id),
+      end: () => this.cgroups.kill(id),
+    });
+  }
+
+  async boot(options: CreateOptions, directory: string): Promise<AgentStreamAddress> {
+    const { id, templateRoot, limits, streamOwner } = options;
+    const [platform, image, saved] = await Promise.all([
+      this.#choose(),
+      this.#templates.image(templateRoot),
+      readRecord(directory),
+    ]);
+    checkTemplate(saved.shape.image, image.digest);
+    const staged = await this.#waiting.get(id);
+    this.#waiting.delete(id);
+    if (staged !== undefined) await this.#stageAnew(id, staged);
+    this.cgroups.setLimits(id, limits);
+    const { diskMib } = saved.shape; // a disk keeps its size
+    const { control } = await bootOnDisk({
+      ...{ id, platform, create: options, directory: this.directory(id), source: directory },
+      shape: Templates.shapeOf(platform, image, { ...limits, diskMib }),
+      rootImage: image.file,
+      cgroupJoinFiles: this.cgroups.joinFiles(id),
+      bootMsMax: this.#templates.bootMsMax,
+    });
+    this.#controls.set(id, Promise.resolve(control));
+    this.cgroups.grantFreezer(id, streamOwner);
+    return this.agentStream(id);
+  }
+
   async destroy(id: string): Promise<void> {
     const waiting = await this.#waiting.get(id)?.catch(() => undefined);
     this.#waiting.delete(id);
@@ -221,6 +257,7 @@ async function end({ machine }: Waiting): Promise<void> {
 const capabilities: RuntimeCapabilities = {
   isolation: 'virtual-machine',
   snapshot: 'live',
+  reboots: true,
   fork: 'copy-on-write',
   volumes: 'stream',
   lateLimits: ['pids'],

@@ -49,8 +49,8 @@ export interface StandIn {
 export interface MachineOptions {
   readonly qemu: Qemu;
   readonly shape: Omit<MachineShape, 'image' | 'format'>;
-  /** `shared`: what the guest writes reaches the RAM file. `private`: copy-on-write. */
-  readonly ram: 'shared' | 'private';
+  /** `shared`: what the guest writes reaches the RAM file. `private`: copy-on-write. `empty`: there is no file. */
+  readonly ram: 'shared' | 'private' | 'empty';
   readonly start: 'boot' | 'incoming';
   readonly disk: Disk | StandIn;
   /** Whether the agent's port leads to the two FIFOs of the machine's folder. */
@@ -81,8 +81,7 @@ export function machineArguments(options: MachineOptions): string[] {
     ...['-cpu', kvm ? 'host' : 'max'],
     ...(kvm ? guestClock : []),
     ...['-m', `${shape.guestMemoryMib}M`, '-smp', String(shape.processors)],
-    '-object',
-    `memory-backend-file,id=ram,size=${shape.guestMemoryMib}M,mem-path=${jail.ram},share=${ram === 'shared' ? 'on' : 'off'}`,
+    ...['-object', `${memory(ram)},id=ram,size=${shape.guestMemoryMib}M`],
     ...['-object', 'main-loop,id=main-loop,thread-pool-max=4'],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
@@ -103,6 +102,12 @@ export function machineArguments(options: MachineOptions): string[] {
     ...(start === 'incoming' ? ['-incoming', 'defer'] : []),
     ...(isStandIn(options.disk) ? ['-S'] : []),
   ];
+}
+
+/** Both go by one name in the state of a machine, so that either is what the other was. */
+function memory(ram: MachineOptions['ram']): string {
+  if (ram === 'empty') return 'memory-backend-ram';
+  return `memory-backend-file,mem-path=${jail.ram},share=${ram === 'shared' ? 'on' : 'off'}`;
 }
 
 /** q35 measures the processor's clock against its HPET, so the guest is not told a rate. */

@@ -2,7 +2,6 @@
 import { chmodSync, chownSync, mkdirSync, renameSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CasemateError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
 import type { CgroupSet } from '../host/cgroup.ts';
 import { copySparse, seal } from '../host/sealed.ts';
@@ -13,9 +12,9 @@ import { fileNode, ignoringShared, jail, layerNode, machineArguments, nodeOf } f
 import type { Platform } from './platform.ts';
 import {
   fileOf,
-  layersMax,
   type MachineRecord,
   makeRam,
+  needRoomForLayer,
   readRecord,
   share,
   takeState,
@@ -42,8 +41,7 @@ const ownMib = 128;
 export async function snapshotMachine(options: SnapshotOptions): Promise<number> {
   const { directory, target, cgroups, control } = options;
   const record = await readRecord(directory);
-  if (record.layers >= layersMax)
-    throw new CasemateError('conflict', `This sandbox goes back over ${layersMax} snapshots; no more fit.`);
+  needRoomForLayer(record);
   const helperId = newId();
   const hop = join(directory, 'hop');
   let helper: Launched | undefined;

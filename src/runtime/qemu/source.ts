@@ -38,6 +38,12 @@ export const fileOf = {
 /** Each snapshot adds a layer, and each layer an open file and a look-up: a bound, far from what hurts. */
 export const layersMax = 32;
 
+/** @throws CasemateError `conflict` where a machine goes back over too many snapshots. */
+export function needRoomForLayer({ layers }: MachineRecord): void {
+  if (layers >= layersMax)
+    throw new CasemateError('conflict', `This sandbox goes back over ${layersMax} snapshots; no more fit.`);
+}
+
 export async function readRecord(folder: string): Promise<MachineRecord> {
   try {
     return JSON.parse(await readFile(join(folder, 'machine.json'), 'utf8')) as MachineRecord;
@@ -48,6 +54,15 @@ export async function readRecord(folder: string): Promise<MachineRecord> {
 
 export async function writeRecord(folder: string, record: MachineRecord): Promise<void> {
   await writeFile(join(folder, 'machine.json'), JSON.stringify(record), { mode: 0o600 });
+}
+
+/** Files alone fit every QEMU, kernel and agent. @throws CasemateError `snapshot_mismatch` where the template is another */
+export function checkTemplate(saved: string, imageDigest: string): void {
+  if (saved !== imageDigest)
+    throw new CasemateError(
+      'snapshot_mismatch',
+      `These files are of another state of the template: ${saved}, here it is ${imageDigest}.`,
+    );
 }
 
 /** @throws CasemateError `snapshot_mismatch`, naming the first thing that is not what it was. */

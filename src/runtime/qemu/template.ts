@@ -26,12 +26,13 @@ const settleMs = 400;
 export class Templates {
   readonly #cgroups: CgroupSet;
   readonly #cache: TemplateCache<MachineShape>;
-  readonly #bootMsMax: number;
+  /** How long a guest may take to come up. */
+  readonly bootMsMax: number;
 
   /** @param slowBootMs how long a guest may take to come up where KVM itself is emulated. */
   constructor(cacheDir: string, cgroups: CgroupSet, slowBootMs = bootMsDefault) {
     this.#cgroups = cgroups;
-    this.#bootMsMax = Math.max(bootMsDefault, slowBootMs);
+    this.bootMsMax = Math.max(bootMsDefault, slowBootMs);
     this.#cache = new TemplateCache({ cacheDir, runtime: 'qemu', cgroups, bootTries });
   }
 
@@ -39,13 +40,9 @@ export class Templates {
     return this.#cache.image(templateRoot);
   }
 
-  /** The booted template, booted now if it never was. */
-  booted(
-    platform: Platform,
-    templateRoot: string,
-    limits: SandboxLimits,
-  ): Promise<BootedTemplate<MachineShape>> {
-    const shapeOf = (image: RootImage): MachineShape => ({
+  /** What a machine of these limits is booted as. */
+  static shapeOf(platform: Platform, image: RootImage, limits: SandboxLimits): MachineShape {
+    return {
       format: snapshotFormat,
       qemu: platform.qemu.version,
       accelerator: platform.accelerator,
@@ -54,7 +51,16 @@ export class Templates {
       initrd: platform.initrd.digest,
       image: image.digest,
       ...guestSize(limits, ownMib[platform.accelerator]),
-    });
+    };
+  }
+
+  /** The booted template, booted now if it never was. */
+  booted(
+    platform: Platform,
+    templateRoot: string,
+    limits: SandboxLimits,
+  ): Promise<BootedTemplate<MachineShape>> {
+    const shapeOf = (image: RootImage): MachineShape => Templates.shapeOf(platform, image, limits);
     return this.#cache.booted(templateRoot, shapeOf, (boot) => this.#bootInto(boot, platform));
   }
 
@@ -91,7 +97,7 @@ export class Templates {
       }),
     });
     try {
-      await machine.control.portOpen(this.#bootMsMax);
+      await machine.control.portOpen(this.bootMsMax);
       await sleep(settleMs);
       await machine.control.commands(['stop']);
       await machine.control.save();
