@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { startDomainServer } from './domain.ts';
+import { type Column, holdBlock, pythonColumns, table } from './e2b/surface.ts';
 import { pythonWith, run, scriptArgv } from './python.ts';
 import { missingForServer, needTemplates } from './server.ts';
 
@@ -15,8 +16,9 @@ const versions = [
 ];
 
 describe('the code interpreter SDK for Python', { skip: missingForServer() ?? false }, () => {
-  for (const { version, packages, isOld } of versions) {
-    it(`works at version ${version}`, async (test) => {
+  it('works at its newest version and at one of a year ago, each call as docs/e2b.md says', async (test) => {
+    const columns: Column[] = [];
+    for (const { version, packages, isOld } of versions) {
       const python = await pythonWith(`e2b-code-interpreter-${version}`, packages);
       if (python.missing !== undefined) return test.skip(python.missing);
       const domain = await startDomainServer();
@@ -28,9 +30,11 @@ describe('the code interpreter SDK for Python', { skip: missingForServer() ?? fa
         const { code, output } = await run(python.path, scriptArgv(checks), { ...env, ...where });
         assert.equal(code, 0, output);
         assert.match(output, /^all found$/m);
+        columns.push(...pythonColumns(version, output));
       } finally {
         await domain.close();
       }
-    });
-  }
+    }
+    holdBlock('calls of code interpreters by Python', table(columns));
+  });
 });

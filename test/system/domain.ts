@@ -17,11 +17,14 @@ export interface DomainServer {
   close(): Promise<void>;
 }
 
-/** @param authority the server's own, or one that a team brings with a certificate. */
-export async function startDomainServer(authority: 'own' | 'brought' = 'brought'): Promise<DomainServer> {
+/** @param authority the server's own, or one that a team brings with a certificate. @param moreFlags of `casemate serve`. */
+export async function startDomainServer(
+  authority: 'own' | 'brought' = 'brought',
+  moreFlags: readonly string[] = [],
+): Promise<DomainServer> {
   const certificates = mkdtempSync(join(tmpdir(), 'casemate-tls-'));
   const flags = authority === 'own' ? ['--domain', 'sandboxes.test'] : certificateFlags(certificates);
-  const server = await startServer({ flags });
+  const server = await startServer({ flags: [...flags, ...moreFlags] });
   const ca = authority === 'own' ? join(server.dataDir, 'server', 'ca.pem') : join(certificates, 'ca.pem');
   const own = {
     E2B_DOMAIN: `sandboxes.test:${new URL(server.url).port}`,
@@ -77,7 +80,7 @@ function run(program: string, env: Record<string, string>): Promise<{ code: numb
     execFile(
       process.execPath,
       argv,
-      { env: { ...process.env, ...env }, timeout: 120_000 },
+      { env: { ...process.env, ...env }, timeout: 240_000 },
       (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : Number(error.code ?? 1), output: `${stdout}${stderr}` }),
     );

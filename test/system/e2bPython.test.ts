@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Sandbox as NativeSandbox } from '../../sdk/typescript/src/index.ts';
-import { type Column, holdBlock, table } from './e2b/surface.ts';
+import { type Column, holdBlock, pythonColumns, table } from './e2b/surface.ts';
 import { pythonWith, run, scriptArgv } from './python.ts';
 import { missingForRegistry, smallRoot, startRegistry, type TestRegistry } from './registry.ts';
 import { missingForServer, startServer, type TestServer } from './server.ts';
@@ -55,8 +55,7 @@ describe('the E2B SDK for Python', { skip }, () => {
         E2B_VOLUME_API_URL: server.url,
       });
       assert.equal(code, 0, output);
-      const outcomes = JSON.parse(output.trim().split('\n').at(-1) ?? '') as Record<string, string>;
-      columns.push({ title: version, outcomes: new Map(Object.entries(outcomes)) });
+      columns.push(...pythonColumns(version, output));
     }
     holdBlock('calls of Python', table(columns));
   });

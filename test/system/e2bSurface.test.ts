@@ -1,7 +1,9 @@
 /** Calls each public method of E2B's JavaScript SDKs once, and holds the table in docs/e2b.md to what became of it. */
+import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { ConnectionOpts, Sandbox } from 'e2b';
-import { type Column, holdBlock, publicCalls, Recorder, table, versionOf } from './e2b/surface.ts';
+import { clientCalls } from './e2b/client.ts';
+import { allCalled, type Column, holdBlock, publicCalls, Recorder, table, versionOf } from './e2b/surface.ts';
 import { templateCalls } from './e2b/templates.ts';
 import { missingForRegistry, smallRoot, startRegistry, type TestRegistry } from './registry.ts';
 import { missingForServer, startServer, type TestServer } from './server.ts';
@@ -36,11 +38,10 @@ describe('every public call of E2B’s JavaScript SDKs', { skip }, () => {
     for (const name of ['e2b', 'e2b-a-year-ago']) {
       const sdk = (await import(name)) as Sdk;
       const recorder = await tour(sdk, options);
-      const outcomes = publicCalls(name).map((call): [string, string] => [
-        call,
-        recorder.outcomes.get(call) ?? 'no test calls it',
-      ]);
-      columns.push({ title: versionOf(name), outcomes: new Map(outcomes) });
+      columns.push({
+        title: versionOf(name),
+        outcomes: allCalled(publicCalls(name), recorder.outcomes),
+      });
     }
     holdBlock('calls of JavaScript', table(columns));
   });
@@ -51,7 +52,7 @@ async function tour(sdk: Sdk, options: ConnectionOpts & { timeoutMs: number }): 
   const { Sandbox } = sdk;
   recorder.watch(Object.getPrototypeOf(Sandbox) as object, 'Sandbox');
   recorder.watch(Sandbox, 'Sandbox');
-  recorder.watch(Sandbox.prototype, 'Sandbox');
+  recorder.watch(Sandbox.prototype, 'sandbox');
   const sandbox = await Sandbox.create(options);
   for (const [part, shown] of [
     [sandbox.commands, 'commands'],
@@ -64,6 +65,7 @@ async function tour(sdk: Sdk, options: ConnectionOpts & { timeoutMs: number }): 
   await commands(sandbox, recorder);
   await files(sandbox, recorder);
   await terminals(sandbox);
+  await functions(sdk, sandbox, recorder);
   if (sandbox.git !== undefined) await git(sandbox);
   await templateCalls(sdk, options, recorder);
   await life(sdk, sandbox, options, recorder);
@@ -163,32 +165,55 @@ async function life(
   await sandbox.getMetrics();
   await sandbox.setTimeout(200_000);
   await Sandbox.getInfo(id, options);
-  await tried(() => Sandbox.getFullInfo?.(id, options));
+  await Sandbox.getFullInfo(id, options);
+  await Sandbox.getMetrics(id, options);
+  await Sandbox.setTimeout(id, 200_000, options);
   await tried(() => sandbox.updateNetwork?.({ allowInternetAccess: false }));
+  await tried(() => Sandbox.updateNetwork?.(id, { allowInternetAccess: false }, options));
   for (const call of ['getMcpUrl', 'getMcpToken'] as const) await tried(async () => sandbox[call]());
-  const pages = Sandbox.list(options);
-  recorder.watch(Object.getPrototypeOf(pages) as object, 'paginators');
-  await pages.nextItems();
-  await tried(() => sandbox.pause?.());
-  await sandbox.connect(options);
-  await tried(() => sandbox.betaPause(options));
-  await Sandbox.connect(id, options);
+  await nextItems(Sandbox.list(options), 'SandboxPaginator', recorder);
+  await pauses({ Sandbox } as Sdk, sandbox, options);
   await tried(async () => {
-    const [child] = await sandbox.fork({ count: 1 });
-    if (child instanceof Sandbox) await child.kill();
+    const children = [...(await sandbox.fork({ count: 1 })), ...(await Sandbox.fork(id, options))];
+    for (const child of children) if (child instanceof Sandbox) await child.kill();
     const { snapshotId } = await sandbox.createSnapshot();
-    await sandbox.listSnapshots().nextItems();
+    await nextItems(sandbox.listSnapshots(), 'SnapshotPaginator', recorder);
+    await nextItems(Sandbox.listSnapshots(options), 'SnapshotPaginator', recorder);
     await Sandbox.deleteSnapshot(snapshotId, options);
+    await Sandbox.deleteSnapshot((await Sandbox.createSnapshot(id, options)).snapshotId, options);
   });
   const beta = Sandbox as unknown as { betaCreate?: (options: object) => Promise<Sandbox> };
-  if (beta.betaCreate !== undefined) await (await beta.betaCreate(options)).kill();
+  if (beta.betaCreate !== undefined) await Sandbox.kill((await beta.betaCreate(options)).sandboxId, options);
+  else await Sandbox.kill((await Sandbox.create(options)).sandboxId, options);
   await sandbox.kill();
 }
 
-async function others({ Volume, Secret }: Sdk, options: ConnectionOpts, recorder: Recorder): Promise<void> {
+async function nextItems(
+  pages: { nextItems(): Promise<unknown[]> },
+  shown: string,
+  recorder: Recorder,
+): Promise<void> {
+  recorder.watch(Object.getPrototypeOf(pages) as object, shown);
+  await tried(() => pages.nextItems());
+}
+
+async function pauses({ Sandbox }: Sdk, sandbox: Sandbox, options: ConnectionOpts): Promise<void> {
+  const { sandboxId: id } = sandbox;
+  await tried(() => sandbox.pause?.());
+  await sandbox.connect(options);
+  await tried(() => Sandbox.pause?.(id, options));
+  await Sandbox.connect(id, options);
+  await tried(() => sandbox.betaPause(options));
+  await Sandbox.connect(id, options);
+  await tried(() => Sandbox.betaPause(id, options));
+  await Sandbox.connect(id, options);
+}
+
+async function others(sdk: Sdk, options: ConnectionOpts, recorder: Recorder): Promise<void> {
+  const { Volume, Secret } = sdk;
   if (Volume !== undefined) {
     recorder.watch(Volume, 'Volume');
-    recorder.watch(Volume.prototype, 'Volume');
+    recorder.watch(Volume.prototype, 'volume');
     await tried(async () => {
       const { volumeId } = await Volume.create('volume', options);
       const volume = await Volume.connect(volumeId, options);
@@ -205,17 +230,43 @@ async function others({ Volume, Secret }: Sdk, options: ConnectionOpts, recorder
       await Volume.destroy(volumeId, options);
     });
   }
-  if (Secret === undefined) return;
+  if (Secret !== undefined) await secrets(sdk, options, recorder);
+  await clientCalls(sdk, options, recorder);
+}
+
+async function secrets({ Secret }: Sdk, options: ConnectionOpts, recorder: Recorder): Promise<void> {
   recorder.watch(Secret, 'Secret');
   await tried(() => Secret.create('SECRET', 'value', options));
   await tried(() => Secret.update('SECRET', 'value', options));
   await tried(() => Secret.getInfo('SECRET', options));
-  const pages = Secret.list(options);
-  recorder.watch(Object.getPrototypeOf(pages) as object, 'Secret list');
-  await tried(() => pages.nextItems());
+  await nextItems(Secret.list(options), 'SecretPaginator', recorder);
   await tried(() => Secret.exists('SECRET', options));
   await tried(() => Secret.destroy('SECRET', options));
-  recorder.because(['Secret.list'], 'Secret list.nextItems');
   Secret.fill('SECRET');
   await tried(async () => Secret.iamToken({ audience: 'a' } as Parameters<typeof Secret.iamToken>[0]));
+}
+
+/** Functions that stand by themselves: what a ready command says is run in the sandbox; builds wait for the others. */
+async function functions(sdk: Sdk, sandbox: Sandbox, recorder: Recorder): Promise<void> {
+  recorder.watch(sdk.ReadyCmd.prototype, 'ReadyCmd');
+  await sandbox.commands.run('sleep 60', { background: true });
+  const commands: Record<string, { getCmd(): string }> = {
+    waitForProcess: sdk.waitForProcess('sleep'),
+    waitForFile: sdk.waitForFile('/etc/passwd'),
+    waitForTimeout: sdk.waitForTimeout(1000),
+  };
+  for (const [name, ready] of Object.entries(commands)) {
+    await recorder.note([`functions.${name}`], () => sandbox.commands.run(ready.getCmd()));
+  }
+  await recorder.note(['functions.getSignature'], async () => {
+    const { envdAccessToken } = sandbox as unknown as { envdAccessToken: string };
+    const signed = await sdk.getSignature({
+      ...{ path: '/etc/hostname', operation: 'read', user: 'user', expirationInSeconds: 60 },
+      envdAccessToken,
+    });
+    const url = new URL(await sandbox.downloadUrl('/etc/hostname', { user: 'user' }));
+    url.searchParams.set('signature', signed.signature);
+    url.searchParams.set('signature_expiration', String(signed.expiration));
+    assert.equal((await fetch(url)).status, 200);
+  });
 }

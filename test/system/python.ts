@@ -34,6 +34,7 @@ export async function pythonWith(
 const runAndLeave = `
 import os, runpy, sys, traceback
 code = 0
+sys.path.insert(0, os.path.dirname(sys.argv[1]))
 try:
     runpy.run_path(sys.argv[1], run_name="__main__")
 except SystemExit as end:

@@ -33,6 +33,8 @@ export interface TestImage {
   readonly config?: readonly string[];
   /** Paths of the root that it has; all of them by default. */
   readonly only?: readonly string[];
+  /** A folder of this machine that lies over the root. */
+  readonly layer?: string;
   /** Whether it trusts whom this machine trusts, as a company's own images do. */
   readonly trustsHost?: boolean;
 }
@@ -81,7 +83,7 @@ export async function startRegistry(images: Readonly<Record<string, TestImage>>)
 
 async function makeImage(
   image: string,
-  { template, config = [], only = ['.'], trustsHost = false }: TestImage,
+  { template, config = [], only = ['.'], layer, trustsHost = false }: TestImage,
 ): Promise<void> {
   await runCommand(['umoci', 'new', '--image', image]);
   const root = join(storeDir(), 'templates', digestOf(await readDefinition(template)), 'rootfs');
@@ -102,9 +104,14 @@ async function makeImage(
     { timeoutMs: 120_000 },
   );
   await runCommand(['umoci', 'raw', 'add-layer', '--image', image, tar], { timeoutMs: 300_000 });
-  if (trustsHost) {
-    await runCommand(['tar', '-C', '/', '-cf', tar, './etc/ssl/certs/ca-certificates.crt']);
-    await runCommand(['umoci', 'raw', 'add-layer', '--image', image, tar]);
+  const more: [folder: string, path: string][] = [];
+  if (layer !== undefined) more.push([layer, '.']);
+  if (trustsHost) more.push(['/', './etc/ssl/certs/ca-certificates.crt']);
+  for (const [folder, path] of more) {
+    await runCommand(['tar', '-C', folder, '--owner=0', '--group=0', '-cf', tar, path], {
+      timeoutMs: 60_000,
+    });
+    await runCommand(['umoci', 'raw', 'add-layer', '--image', image, tar], { timeoutMs: 60_000 });
   }
   await rm(tar);
   const flags = [

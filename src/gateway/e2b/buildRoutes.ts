@@ -22,6 +22,7 @@ import {
 import { dockerfileOf, stepOfLine, worded } from './buildSteps.ts';
 import { unsupported } from './errors.ts';
 import { policyOf } from './network.ts';
+import { readyCommand } from './readyCommand.ts';
 import type { Call, Route, TemplateInfo } from './route.ts';
 
 const uploadMsMax = 3_600_000;
@@ -92,7 +93,8 @@ async function start(call: Call): Promise<void> {
   const base = await baseOf(call, body);
   const [tag, ...moreTags] = asked.tags ?? [];
   const command = startCmd ?? base.start?.command;
-  const ready = readyCmd ?? (startCmd === undefined ? base.start?.ready : undefined);
+  const inherited = startCmd === undefined ? base.start?.ready : undefined;
+  const ready = readyCmd === undefined || readyCmd === null ? inherited : readyCommand(readyCmd);
   await core.images.build(principal, {
     id: asked.id,
     name: templateNamed(call.id).name,

@@ -1,27 +1,38 @@
 /** The public calls of E2B's SDK, read from its own types, and what became of those that a test made. */
 import assert from 'node:assert/strict';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
-/** Classes whose instances or statics programs call, and the words for them in the documentation. */
-const classes: Readonly<Record<string, string>> = {
-  SandboxApi: 'Sandbox',
-  Sandbox: 'Sandbox',
-  SandboxPaginator: 'paginators',
-  SnapshotPaginator: 'paginators',
-  SecretPaginator: 'paginators',
-  Paginator: 'paginators',
-  Commands: 'commands',
-  CommandHandle: 'CommandHandle',
-  Filesystem: 'files',
-  WatchHandle: 'WatchHandle',
-  Pty: 'pty',
-  Git: 'git',
-  TemplateBase: 'Template',
-  Volume: 'Volume',
-  Secret: 'Secret',
+/** What the documentation calls a class's own calls, and those of its objects. */
+const classes: Readonly<Record<string, readonly [ofClass: string, ofObjects: string]>> = {
+  SandboxApi: ['Sandbox', 'sandbox'],
+  Sandbox: ['Sandbox', 'sandbox'],
+  SandboxPaginator: ['', 'SandboxPaginator'],
+  SnapshotPaginator: ['', 'SnapshotPaginator'],
+  SecretPaginator: ['', 'SecretPaginator'],
+  Commands: ['', 'commands'],
+  CommandHandle: ['', 'CommandHandle'],
+  Filesystem: ['', 'files'],
+  WatchHandle: ['', 'WatchHandle'],
+  Pty: ['', 'pty'],
+  Git: ['', 'git'],
+  TemplateBase: ['Template', 'template'],
+  ReadyCmd: ['', 'ReadyCmd'],
+  LogEntry: ['', 'LogEntry'],
+  VNCServer: ['', 'stream'],
+  Volume: ['Volume', 'volume'],
+  Secret: ['Secret', ''],
+  Result: ['', 'Result'],
+  Execution: ['', 'Execution'],
 };
+
+/** Classes that no program has an object of, or that hold addresses and reach no server. */
+const inner = ['ConnectionConfig', 'VolumeConnectionConfig', 'ClientFactory', 'Paginator', 'OutputMessage'];
+
+/** What stands for a call that no test made; `allCalled` refuses it. */
+export const uncalled = 'no test calls it';
 
 const packages = fileURLToPath(new URL('../../../node_modules/', import.meta.url));
 
@@ -29,20 +40,49 @@ export function versionOf(name: string): string {
   return (JSON.parse(readFileSync(`${packages}${name}/package.json`, 'utf8')) as { version: string }).version;
 }
 
-/** `Sandbox.create`, `files.read`, …: everything public that its types declare. */
+/** `Sandbox.create`, `files.read`, …: everything public that its types declare; a class that is not known is an error. */
 export function publicCalls(name: string): string[] {
   const text = readFileSync(`${packages}${name}/dist/index.d.ts`, 'utf8');
   const source = ts.createSourceFile('index.d.ts', text, ts.ScriptTarget.Latest, true);
-  const hidden = ts.ModifierFlags.Private | ts.ModifierFlags.Protected;
-  const found = source.statements.filter(ts.isClassDeclaration).flatMap((declared) => {
-    const shown = classes[declared.name?.text ?? ''];
-    if (shown === undefined) return [];
-    return declared.members
-      .filter(ts.isMethodDeclaration)
-      .filter((member) => (ts.getCombinedModifierFlags(member) & hidden) === 0)
-      .map((member) => `${shown}.${member.name.getText()}`);
+  const { statements } = source;
+  const ofClasses = statements.filter(ts.isClassDeclaration).flatMap(callsOfClass);
+  const exported = statements.filter(ts.isExportDeclaration).flatMap(({ exportClause }) => {
+    if (exportClause === undefined || !ts.isNamedExports(exportClause)) return [];
+    return exportClause.elements.map(({ name, propertyName }) => (propertyName ?? name).text);
   });
-  return [...new Set(found)];
+  const functions = statements
+    .filter(ts.isFunctionDeclaration)
+    .map((declared) => declared.name?.text ?? '')
+    .filter((call) => exported.includes(call) && /^[a-z]/.test(call)) // a year ago `Template` was a function
+    .map((call) => `functions.${call}`);
+  return [...new Set([...ofClasses, ...functions])];
+}
+
+function callsOfClass(declared: ts.ClassDeclaration): string[] {
+  const name = declared.name?.text ?? '';
+  const isClient = name === 'E2B'; // its parts are classes that are bound to its options
+  const hidden = ts.ModifierFlags.Private | ts.ModifierFlags.Protected;
+  const members = declared.members
+    .filter((member) => ts.isMethodDeclaration(member) || (isClient && ts.isPropertyDeclaration(member)))
+    .filter((member) => (ts.getCombinedModifierFlags(member) & hidden) === 0);
+  if (members.length === 0 || inner.includes(name)) return [];
+  const shown = isClient ? (['', 'E2B'] as const) : classes[name];
+  assert.ok(shown !== undefined, `the SDK has a class ${name} that no table knows`);
+  return members.map((member) => {
+    const isStatic = (ts.getCombinedModifierFlags(member) & ts.ModifierFlags.Static) !== 0;
+    return `${shown[isStatic ? 0 : 1]}.${member.name?.getText()}`;
+  });
+}
+
+/** Every public call of a package with what became of it; one that no test made is an error. */
+export function allCalled(
+  calls: readonly string[],
+  outcomes: ReadonlyMap<string, string>,
+): ReadonlyMap<string, string> {
+  const all = calls.map((call): [string, string] => [call, outcomes.get(call) ?? uncalled]);
+  const missing = all.filter(([, outcome]) => outcome === uncalled).map(([call]) => call);
+  assert.deepEqual(missing, [], 'public calls that no test makes');
+  return new Map(all);
 }
 
 type Method = (this: unknown, ...given: unknown[]) => unknown;
@@ -51,6 +91,8 @@ type Method = (this: unknown, ...given: unknown[]) => unknown;
 export class Recorder {
   /** `✓`, or the message of the last failure. */
   readonly outcomes = new Map<string, string>();
+  /** Whether the SDK itself calls: that is not noted, because no test made the call. */
+  private readonly inside = new AsyncLocalStorage<boolean>();
 
   /** Watches all methods of an object, from now on. @param shown what the documentation calls it. */
   watch(owner: object, shown: string): void {
@@ -63,9 +105,11 @@ export class Recorder {
         if (outcomes.get(`${shown}.${name}`) === '✓') return;
         outcomes.set(`${shown}.${name}`, error instanceof Error ? error.message : String(error));
       };
+      const { inside } = this;
       const watched: Method = function (...given) {
+        if (inside.getStore() === true) return original.apply(this, given);
         try {
-          const result = original.apply(this, given);
+          const result = inside.run(true, () => original.apply(this, given));
           if (result instanceof Promise) result.then(good, bad);
           else good();
           return result;
@@ -78,19 +122,36 @@ export class Recorder {
     }
   }
 
-  /** Gives calls that nobody could make the reason why another one failed. */
-  because(calls: readonly string[], of: string): void {
-    const reason = this.outcomes.get(of) ?? 'no test calls it';
-    for (const call of calls) {
-      if (reason !== '✓' || !this.outcomes.has(call)) this.outcomes.set(call, reason);
-    }
+  /** Notes for calls that cannot be watched what became of work that they are in. */
+  async note(calls: readonly string[], work: () => Promise<unknown>): Promise<void> {
+    const became = await work().then(
+      () => '✓',
+      (error: Error) => error.message,
+    );
+    for (const call of calls) this.outcomes.set(call, became);
   }
+}
+
+/** The outcomes that a program printed as JSON, after all else that it said. */
+export function lastLine(output: string): ReadonlyMap<string, string> {
+  const line = output.split('\n').findLast((text) => text.startsWith('{')) ?? '{}';
+  return new Map(Object.entries(JSON.parse(line) as Record<string, string>));
 }
 
 export interface Column {
   readonly title: string;
   /** Every public call with its outcome. */
   readonly outcomes: ReadonlyMap<string, string>;
+}
+
+/** Two columns of a Python SDK, whose program says what became of its blocking calls and of its asynchronous ones. */
+export function pythonColumns(version: string, output: string): Column[] {
+  const line = output.split('\n').findLast((text) => text.startsWith('{')) ?? '{}';
+  const halves = Object.entries(JSON.parse(line) as Record<string, Record<string, string>>);
+  return halves.map(([half, said]) => {
+    const outcomes = new Map(Object.entries(said));
+    return { title: `${version} ${half}`.trim(), outcomes: allCalled([...outcomes.keys()], outcomes) };
+  });
 }
 
 /** One row a class and pair of outcomes, so that what works reads as a list. */

@@ -1,9 +1,18 @@
 /** A desktop as a team on E2B uses it: everything that the SDK of desktops calls, and its stream over TLS. */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Sandbox } from '@e2b/desktop';
+import type * as Desktop from '@e2b/desktop';
+import { clientCalls } from '../e2b/client.ts';
+import { Recorder } from '../e2b/surface.ts';
+import { vncScreen, vncSecurity } from './vnc.ts';
 
-const desktop = await Sandbox.create({ resolution: [1024, 768], dpi: 96, timeoutMs: 600_000 });
+const sdk = (await import(process.env.SDK ?? '')) as Omit<typeof Desktop, 'default'>;
+const { Sandbox } = sdk;
+const recorder = new Recorder();
+recorder.watch(Sandbox, 'Sandbox');
+recorder.watch(Sandbox.prototype, 'sandbox');
+const options = { resolution: [1024, 768] as [number, number], dpi: 96, timeoutMs: 600_000 };
+const desktop = await Sandbox.create(options);
 try {
   await screen();
   await mouse();
@@ -12,7 +21,11 @@ try {
 } finally {
   await desktop.kill();
 }
+const older = Sandbox as unknown as { betaCreate?: (given: typeof options) => Promise<Desktop.Sandbox> };
+await (await older.betaCreate?.(options))?.kill();
+await clientCalls(sdk, { apiKey: process.env.E2B_API_KEY ?? '' }, recorder);
 console.log('all found');
+console.log(JSON.stringify(Object.fromEntries(recorder.outcomes)));
 process.exit(0); // the SDK keeps connections for its next call
 
 async function screen(): Promise<void> {
@@ -21,6 +34,7 @@ async function screen(): Promise<void> {
   assert.equal(picture.subarray(1, 4).toString(), 'PNG');
   assert.deepEqual([picture.readUInt32BE(16), picture.readUInt32BE(20)], [1024, 768]);
   assert.ok((await desktop.screenshot('blob')).size > 1000);
+  assert.ok(await desktop.waitAndVerify('pgrep -x xfwm4', ({ exitCode }) => exitCode === 0));
 }
 
 async function mouse(): Promise<void> {
@@ -35,6 +49,7 @@ async function mouse(): Promise<void> {
   await desktop.scroll('up', 2);
   await desktop.mousePress('left');
   await desktop.mouseRelease('left');
+  await desktop.wait(100);
   await desktop.drag([320, 420], [330, 430]);
   assert.deepEqual(await desktop.getCursorPosition(), { x: 330, y: 430 });
 }
@@ -46,7 +61,9 @@ async function windows(): Promise<void> {
   const [window = ''] = await found('mousepad');
   await until(async () => (await desktop.getWindowTitle(window)).includes('notes.txt'));
   await desktop.commands.run(`xdotool windowactivate --sync ${window}`);
-  assert.match(await desktop.getWindowTitle(await desktop.getCurrentWindowId()), /notes\.txt/);
+  await until(async () =>
+    (await desktop.getWindowTitle(await desktop.getCurrentWindowId())).includes('notes.txt'),
+  );
   await desktop.write("It's typed: $HOME");
   await desktop.press(['ctrl', 's']);
   await until(async () => (await desktop.files.read('/home/user/notes.txt')) === "It's typed: $HOME");
@@ -63,36 +80,31 @@ async function found(application: string): Promise<string[]> {
   return ids;
 }
 
+/** The page with all that it loads, and what its program says then: a password is asked for, or the screen is shown. */
 async function stream(): Promise<void> {
+  recorder.watch(Object.getPrototypeOf(desktop.stream) as object, 'stream');
   await desktop.stream.start({ requireAuth: true });
   const url = new URL(desktop.stream.getUrl({ authKey: desktop.stream.getAuthKey(), viewOnly: true }));
   assert.equal(url.searchParams.get('password'), desktop.stream.getAuthKey());
-  assert.match(await (await fetch(url)).text(), /noVNC/);
-  const [greeting = '', security = ''] = await vncHandshake(url.host);
-  assert.equal(greeting, 'RFB 003.008\n');
-  assert.equal(security, '\x01\x02', 'one kind of security: a password');
+  const page = await (await fetch(url)).text();
+  assert.match(page, /noVNC/);
+  const parts = [...page.matchAll(/<(?:script|link)[^>]+(?:src|href)="([^":]+)"/g)].map(
+    ([, part]) => part ?? '',
+  );
+  assert.ok(parts.some((part) => part.endsWith('.js')));
+  for (const part of parts) assert.equal((await fetch(new URL(part, url))).status, 200, part);
+  assert.deepEqual(await vncSecurity(url.host), [2], 'one kind of security: a password');
   await desktop.stream.stop();
   await desktop.stream.start({ requireAuth: false });
-  assert.equal((await vncHandshake(url.host))[1], '\x01\x01', 'no password where none was asked for');
+  assert.deepEqual(await vncSecurity(url.host), [1], 'no password where none was asked for');
+  const shown = await vncScreen(url.host);
+  assert.deepEqual([shown.width, shown.height], [1024, 768]);
+  assert.ok(new Set(shown.pixels).size > 16, 'a picture, not one colour');
   await desktop.stream.stop();
-}
-
-/** What noVNC does first: a WebSocket, then the versions of the protocol, then its kinds of security. */
-async function vncHandshake(host: string): Promise<string[]> {
-  const socket = new WebSocket(`wss://${host}/websockify`, 'binary');
-  socket.binaryType = 'arraybuffer';
-  const heard: string[] = [];
-  socket.addEventListener('message', ({ data }) => {
-    heard.push(Buffer.from(data as ArrayBuffer).toString('latin1'));
-    if (heard.length === 1) socket.send(Buffer.from('RFB 003.008\n'));
-  });
-  await until(async () => heard.length === 2);
-  socket.close();
-  return heard;
 }
 
 async function until(isSo: () => Promise<boolean>): Promise<void> {
-  for (let round = 0; round < 100; round += 1) {
+  for (let round = 0; round < 200; round += 1) {
     if (await isSo()) return;
     await sleep(300);
   }

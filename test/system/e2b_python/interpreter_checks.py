@@ -3,7 +3,9 @@
 import asyncio
 import socket
 
+import e2b_code_interpreter
 from e2b_code_interpreter import AsyncSandbox, Sandbox, TimeoutException
+from noted import Noted, begin, client_calls, public_of, report, waited
 
 # In place of the wildcard record that a team would have.
 _resolve = socket.getaddrinfo
@@ -24,7 +26,8 @@ plt.show()
 
 
 def blocking():
-    with Sandbox.create(timeout=120, envs={"GIVEN": "at create"}) as sandbox:
+    with Sandbox.create(timeout=120, envs={"GIVEN": "at create"}) as real:
+        sandbox = Noted(real)
         lines = []
         ran = sandbox.run_code("for i in range(3): print(i)\nx = 40; x + 2", on_stdout=lambda m: lines.append(m.line))
         assert ran.text == "42", ran
@@ -32,19 +35,19 @@ def blocking():
         assert ran.execution_count and ran.results[0].is_main_result
         ran = sandbox.run_code('import os; [os.environ["GIVEN"], os.environ["OWN"]]', envs={"OWN": "o"})
         assert ran.text == "['at create', 'o']", ran
-        assert sandbox.run_code("x / 0").error.name == "ZeroDivisionError"
+        failed = sandbox.run_code("x / 0")
+        assert failed.error.name == "ZeroDivisionError"
+        assert "division" in Noted(failed.error).to_json()
+        assert "results" in Noted(ran).to_json() and Noted(ran.logs).to_json()
         picture = sandbox.run_code(CHART).results[0]
-        assert picture.png.startswith("iVBOR") and {"png", "chart"} <= set(picture.formats())
+        assert picture.png.startswith("iVBOR") and {"png", "chart"} <= set(Noted(picture).formats())
         assert picture.chart.title == "T" and picture.chart.x_unit == "s"
         assert picture.chart.elements[0].points == [(1, 3), (2, 4)]
         table = sandbox.run_code("import pandas as pd; pd.DataFrame({'a': [1, 2]})").results[0]
         assert table.data == {"a": [1, 2]} and "<table" in table.html
         context = sandbox.create_code_context(cwd="/tmp")
         assert sandbox.run_code("import os; os.getcwd()", context=context).text == "/tmp"
-        if hasattr(sandbox, "list_code_contexts"):
-            assert context.id in [one.id for one in sandbox.list_code_contexts()]
-            sandbox.restart_code_context(context)
-            sandbox.remove_code_context(context)
+        contexts(sandbox, context)
         try:
             sandbox.run_code("while True: pass", timeout=1)
             raise AssertionError("no TimeoutException was raised")
@@ -54,14 +57,29 @@ def blocking():
         assert "".join(sandbox.run_code("echo $GIVEN", language="bash").logs.stdout) == "at create\n"
 
 
-async def asynchronous():
-    sandbox = await AsyncSandbox.create(timeout=120)
+def contexts(sandbox, context):
+    assert context.id in [one.id for one in sandbox.list_code_contexts()]
+    sandbox.run_code("before = 1", context=context)
+    sandbox.restart_code_context(context)
+    assert sandbox.run_code("before", context=context).error.name == "NameError"
+    sandbox.remove_code_context(context)
+    assert context.id not in [one.id for one in sandbox.list_code_contexts()]
+
+
+def asynchronous():
+    real = waited(AsyncSandbox.create(timeout=120))
+
+    async def both():
+        return await asyncio.gather(real.run_code("a = 1; a"), real.run_code("b = 2; b"))
+
     try:
-        first, second = await asyncio.gather(sandbox.run_code("a = 1; a"), sandbox.run_code("b = 2; b"))
+        first, second = waited(both())
         assert (first.text, second.text) == ("1", "2")
-        assert (await sandbox.run_code("a + b")).text == "3"
+        sandbox = Noted(real)
+        assert sandbox.run_code("a + b").text == "3"
+        contexts(sandbox, sandbox.create_code_context(cwd="/tmp"))
     finally:
-        await sandbox.kill()
+        waited(real.kill())
 
 
 def closed():
@@ -73,7 +91,11 @@ def closed():
         raise AssertionError("no TimeoutException was raised")
 
 
-blocking()
-closed()
-asyncio.run(asynchronous())
+for half, checks in {"": (blocking, closed), "async": (asynchronous,)}.items():
+    begin(half)
+    public_of(e2b_code_interpreter, "e2b_code_interpreter.")
+    for check in checks:
+        check()
+    client_calls(e2b_code_interpreter)
 print("all found")
+report()

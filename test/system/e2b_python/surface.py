@@ -1,113 +1,88 @@
 """Calls each public method of E2B's Python SDK once, on the live server that the environment names; prints what became of it."""
 
-import json
 import tempfile
+import urllib.request
+from urllib.parse import urlencode
 
 import e2b
-from e2b import PtySize, Sandbox, Template
-
-outcomes = {}
-
-
-class Noted:
-    """A class or an object whose calls are noted: did one ever come to a good end, else why not."""
-
-    def __init__(self, target, shown):
-        self.target, self.shown = target, shown
-
-    def __getattr__(self, name):
-        real = getattr(self.target, name)
-        call = f"{self.shown}.{name}"
-
-        def noted(*given, **named):
-            try:
-                result = real(*given, **named)
-            except Exception as error:
-                if outcomes.get(call) != "✓":
-                    outcomes[call] = str(error)
-                raise
-            outcomes[call] = "✓"
-            return result
-
-        return noted
+from e2b import PtySize
+from noted import Noted, begin, client_calls, note, public, public_of, report, tried, waited
 
 
-def tried(work):
-    """What fails is noted, and is the table's to say; what an older version lacks is not there."""
-    try:
-        return work()
-    except Exception:
-        return None
+def nothing(*given):
+    """For callbacks that the asynchronous half asks for."""
 
 
-def public(target, shown):
-    for name in dir(target):
-        if not name.startswith("_") and callable(getattr(target, name)):
-            outcomes.setdefault(f"{shown}.{name}", "no test calls it")
-
-
-def commands(real):
-    box = Noted(real.commands, "commands")
-    public(type(real.commands), "commands")
+def commands(real, is_async):
+    box = Noted(real.commands)
+    public(type(real.commands))
     cat = box.run("cat", background=True, stdin=True)
-    public(type(cat), "CommandHandle")
-    noted = Noted(cat, "CommandHandle")
+    noted = Noted(cat)
     box.list()
     box.send_stdin(cat.pid, "one\n")
-    tried(lambda: box.stream_input(cat.pid, ["two\n"]))
+    tried(lambda: streamed(box, cat.pid, "two\n", is_async))
     tried(lambda: noted.send_stdin("three\n"))
     tried(lambda: noted.close_stdin())
-    box.connect(cat.pid) if not hasattr(cat, "close_stdin") else tried(lambda: box.connect(cat.pid))
+    tried(lambda: box.connect(cat.pid))
     box.kill(cat.pid)
-    other = Noted(box.run("sleep 60", background=True), "CommandHandle")
+    other = Noted(box.run("sleep 60", background=True))
     other.disconnect()
     other.kill()
-    Noted(box.run("true", background=True), "CommandHandle").wait()
+    Noted(box.run("true", background=True)).wait()
     filtering = box.run("cat", background=True, stdin=True)
     tried(lambda: box.close_stdin(filtering.pid))
-    filtering.kill()
+    waited(filtering.kill())
 
 
-def files(real):
-    box = Noted(real.files, "files")
-    public(type(real.files), "files")
+def streamed(box, pid, text, is_async):
+    """Input by a stream: of what an iterable yields, or in the asynchronous half by an object."""
+    if not is_async:
+        return box.stream_input(pid, [text])
+    stream = Noted(box.stream_input(pid))
+    stream.send(text)
+    stream.close()
+
+
+def files(real, is_async):
+    box = Noted(real.files)
+    public(type(real.files))
     box.write("a", "words")
     box.write_files([{"path": "b", "data": "words"}])
     box.read("a")
     box.list(".")
     box.make_dir("d")
-    handle = box.watch_dir("d")
-    public(type(handle), "WatchHandle")
-    noted = Noted(handle, "WatchHandle")
-    noted.get_new_events()
-    noted.stop()
+    handle = Noted(box.watch_dir("d", nothing) if is_async else box.watch_dir("d"))
+    if not is_async:
+        handle.get_new_events()
+    handle.stop()
     box.rename("a", "d/a")
     box.exists("d/a")
     box.get_info("d/a")
     box.remove("d")
 
 
-def terminals(real):
-    box = Noted(real.pty, "pty")
-    public(type(real.pty), "pty")
-    pid = box.create(PtySize(rows=24, cols=80)).pid
+def terminals(real, is_async):
+    box = Noted(real.pty)
+    public(type(real.pty))
+    callbacks = [nothing] if is_async else []
+    pid = box.create(PtySize(rows=24, cols=80), *callbacks).pid
     box.send_stdin(pid, b"true\n")
-    tried(lambda: box.stream_input(pid, [b"true\n"]))
+    tried(lambda: streamed(box, pid, b"true\n", is_async))
     box.resize(pid, PtySize(rows=30, cols=90))
-    tried(lambda: box.connect(pid))
+    tried(lambda: box.connect(pid, *callbacks))
     box.kill(pid)
 
 
 def git(real):
-    box = Noted(real.git, "git")
-    public(type(real.git), "git")
+    box = Noted(real.git)
+    public(type(real.git))
     path, remote = "/home/user/repository", "/home/user/remote.git"
     box.init(remote, bare=True, initial_branch="main")
     box.configure_user("Ada", "ada@example.com")
     box.init(path, initial_branch="main")
     box.remote_add(path, "origin", f"file://{remote}")
     box.remote_get(path, "origin")
-    real.files.write(f"{path}/a", "a")
+    waited(real.files.write(f"{path}/a", "a"))
     box.add(path)
     box.commit(path, "first")
     box.push(path, remote="origin", branch="main")
@@ -117,7 +92,7 @@ def git(real):
     box.checkout_branch(path, "main")
     box.branches(path)
     box.delete_branch(path, "next")
-    real.files.write(f"{path}/a", "b")
+    waited(real.files.write(f"{path}/a", "b"))
     box.restore(path, paths=["a"])
     box.reset(path, mode="hard")
     box.status(path)
@@ -130,6 +105,9 @@ IMAGE = "small:1"
 IMAGE_CALLS = [f"from_{name}_image" for name in "debian ubuntu fedora alpine arch python node bun".split()]
 # Calls that the SDK writes as `run_cmd` of a program that the template has to have.
 RUN_CALLS = ["pip_install", "npm_install", "bun_install", "apt_install"]
+# Answers every request on port 8000; of what the small templates have, perl alone can.
+SERVER = """perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalPort => 8000, Listen => 5, ReuseAddr => 1);
+while ($c = $s->accept) { print $c "HTTP/1.0 200 OK\\r\\n\\r\\n"; close $c }'"""
 STEPS = [
     ("copy", "a.txt", "/tmp/a.txt"),
     ("copy_items", [{"src": "a.txt", "dest": "/tmp/b.txt"}]),
@@ -143,29 +121,28 @@ STEPS = [
     ("set_workdir", "/srv"),
     ("run_cmd", "git init --bare --quiet /srv/repository"),
     ("git_clone", "file:///srv/repository", "/srv/clone"),
-    ("set_start_cmd", "sleep infinity", "true"),
+    ("set_start_cmd", SERVER, e2b.wait_for_port(8000)),
 ]
 
 
-def templates():
-    noted = Noted(Template, "Template")
-    public(Template, "Template")
+
+
+def templates(kind):
+    noted = Noted(kind)
+    builder = type(kind().from_base_image())
+    public(builder)
     folder = tempfile.mkdtemp()
     with open(f"{folder}/a.txt", "w") as file:
         file.write("words")
 
     def begun():
-        return Template(file_context_path=folder)
+        return kind(file_context_path=folder)
 
-    def note(calls, make, alias):
-        try:
-            Template.build(make(), alias=alias)
-            became = "✓"
-        except Exception as error:
-            became = str(error)
-        for call in calls:
-            if call == "build" or hasattr(begun(), call) or hasattr(begun().from_base_image(), call):
-                outcomes[f"Template.{call}"] = became
+    def built(calls, make, alias, functions=()):
+        calls = [f"template.{call}" for call in calls if hasattr(kind, call) or hasattr(builder, call)]
+        if kind is e2b.Template:
+            calls += [f"functions.{name}" for name in functions]
+        tried(lambda: note(calls, lambda: kind.build(make(), alias=alias)))
 
     def everything():
         template = begun().from_base_image()
@@ -173,27 +150,32 @@ def templates():
             template = getattr(template, method)(*given) or template
         return template
 
-    note(["from_base_image", *[step[0] for step in STEPS], *RUN_CALLS], everything, "built-py")
-    note(
+    built(["from_base_image", *[step[0] for step in STEPS], *RUN_CALLS], everything, "built-py", ["wait_for_port"])
+    built(
         ["from_template", "skip_cache", "set_ready_cmd"],
-        lambda: begun().from_template("built-py").skip_cache().run_cmd("true").set_ready_cmd("true"),
+        lambda: begun()
+        .from_template("built-py")
+        .skip_cache()
+        .run_cmd("true")
+        .set_ready_cmd(e2b.wait_for_url("http://127.0.0.1:8000/")),
         "again-py",
+        ["wait_for_url"],
     )
-    note(["from_image", *IMAGE_CALLS], lambda: begun().from_image(IMAGE), "small-py")
-    note(["from_dockerfile"], lambda: begun().from_dockerfile(f"FROM {IMAGE}\nENV A=b\n"), "file-py")
-    note(["from_aws_registry"], lambda: begun().from_aws_registry(IMAGE, "a", "b", "c"), "other-py")
-    note(["from_gcp_registry"], lambda: begun().from_gcp_registry(IMAGE, {}), "other-py")
-    note(["add_mcp_server"], lambda: begun().from_template("mcp-gateway").add_mcp_server("exa"), "other-py")
-    devcontainer = lambda: begun().from_template("devcontainer")
-    prebuild = "beta_dev_container_prebuild"
-    note([prebuild], lambda: getattr(devcontainer(), prebuild)("/x"), "other-py")
-    start = "beta_set_dev_container_start"
-    note([start], lambda: getattr(devcontainer(), start)("/x"), "other-py")
+    built(["from_image", *IMAGE_CALLS], lambda: begun().from_image(IMAGE), "small-py")
+    built(["from_dockerfile"], lambda: begun().from_dockerfile(f"FROM {IMAGE}\nENV A=b\n"), "file-py")
+    built(["from_aws_registry"], lambda: begun().from_aws_registry(IMAGE, "a", "b", "c"), "other-py")
+    built(["from_gcp_registry"], lambda: begun().from_gcp_registry(IMAGE, {}), "other-py")
+    built(["add_mcp_server"], lambda: begun().from_template("mcp-gateway").add_mcp_server("exa"), "other-py")
+    for call in ("beta_dev_container_prebuild", "beta_set_dev_container_start"):
+        built([call], lambda: getattr(begun().from_template("devcontainer"), call)("/x"), "other-py")
 
-    plain = Template().from_base_image().run_cmd("true")
+    plain = kind().from_base_image().run_cmd("true")
     tried(lambda: noted.to_json(plain))
     tried(lambda: noted.to_dockerfile(plain))
-    tried(lambda: noted.build(begun().from_template("built-py"), alias="later-py"))
+    logger = e2b.default_build_logger(min_level="error")
+    calls = ["Template.build", *(["functions.default_build_logger"] if kind is e2b.Template else [])]
+    again = begun().from_template("built-py")
+    tried(lambda: note(calls, lambda: kind.build(again, alias="later-py", on_build_logs=logger)))
     info = tried(lambda: noted.build_in_background(begun().from_template("built-py"), alias="later-py"))
     tried(lambda: noted.get_build_status(info))
     tried(lambda: noted.exists("base"))
@@ -203,13 +185,9 @@ def templates():
     tried(lambda: noted.remove_tags("built-py", "stable"))
 
 
-def others():
-    if not hasattr(e2b, "Secret"):
-        return
-    volume, secret = Noted(e2b.Volume, "Volume"), Noted(e2b.Secret, "Secret")
-    public(e2b.Volume, "Volume")
-    public(e2b.Secret, "Secret")
-    made = Noted(volume.connect(volume.create("volume").volume_id), "Volume")
+def volumes(kind):
+    noted = Noted(kind)
+    made = Noted(noted.connect(noted.create("volume").volume_id))
     made.make_dir("folder")
     made.write_file("folder/a", "words")
     made.read_file("folder/a")
@@ -218,25 +196,47 @@ def others():
     made.update_metadata("folder/a", mode=0o600)
     made.list("folder")
     made.remove("folder")
-    volume.get_info(made.target.volume_id)
-    volume.list()
-    volume.destroy(made.target.volume_id)
-    tried(lambda: secret.create("SECRET", "value"))
-    tried(lambda: secret.update("SECRET", "value"))
-    tried(lambda: secret.get_info("SECRET"))
-    pages = secret.list()
-    try:
-        pages.next_items()
-    except Exception as error:
-        outcomes["Secret.list"] = str(error)
-    tried(lambda: secret.exists("SECRET"))
-    tried(lambda: secret.destroy("SECRET"))
-    secret.fill("SECRET")
-    tried(lambda: secret.iam_token(audience="a", token_type="jwt"))
+    noted.get_info(made.target.volume_id)
+    noted.list()
+    noted.destroy(made.target.volume_id)
+
+
+def secrets(kind):
+    noted = Noted(kind)
+    tried(lambda: noted.create("SECRET", "value"))
+    tried(lambda: noted.update("SECRET", "value"))
+    tried(lambda: noted.get_info("SECRET"))
+    pages = Noted(noted.list())
+    tried(lambda: pages.next_items())
+    tried(lambda: noted.exists("SECRET"))
+    tried(lambda: noted.destroy("SECRET"))
+    noted.fill("SECRET")
+    tried(lambda: noted.iam_token(audience="a", token_type="jwt"))
+
+
+def functions(real):
+    """What a ready command says is run in the sandbox; builds wait for the others."""
+    real.commands.run("sleep 60", background=True)
+    ready = {
+        "wait_for_process": e2b.wait_for_process("sleep"),
+        "wait_for_file": e2b.wait_for_file("/etc/passwd"),
+        "wait_for_timeout": e2b.wait_for_timeout(1000),
+    }
+    for name, command in ready.items():
+        tried(lambda: note([f"functions.{name}"], lambda: real.commands.run(Noted(command).get_cmd())))
+    if hasattr(e2b, "get_signature"):
+        tried(lambda: note(["functions.get_signature"], lambda: signed(real)))
+
+
+def signed(real):
+    made = e2b.get_signature("/etc/hostname", "read", "user", real._envd_access_token, 60)
+    query = {"signature": made["signature"], "signature_expiration": made["expiration"]}
+    with urllib.request.urlopen(f"{real.download_url('/etc/hostname', user='user').split('&signature')[0]}&{urlencode(query)}") as response:
+        assert response.status == 200
 
 
 def life(kind, real):
-    box = Noted(real, "Sandbox")
+    box, id = Noted(real), real.sandbox_id
     box.get_host(80)
     box.is_running()
     box.upload_url("x")
@@ -244,35 +244,57 @@ def life(kind, real):
     box.get_info()
     box.get_metrics()
     box.set_timeout(200)
+    kind.get_info(id)
+    kind.get_metrics(id)
+    kind.set_timeout(id, 200)
     tried(lambda: box.update_network({"allow_internet_access": False}))
+    tried(lambda: kind.update_network(id, {"allow_internet_access": False}))
     box.get_mcp_url()
     tried(lambda: box.get_mcp_token())
-    kind.list().next_items()
-    tried(lambda: box.pause())
-    box.connect(timeout=200)
-    tried(lambda: box.beta_pause())
-    kind.connect(real.sandbox_id, timeout=200)
-    tried(lambda: [child.kill() for child in box.fork()])
-    taken = tried(lambda: box.create_snapshot())
-    tried(lambda: box.list_snapshots().next_items())
-    tried(lambda: kind.delete_snapshot(taken.snapshot_id))
-    tried(lambda: kind.beta_create(timeout=200).kill())
+    Noted(kind.list()).next_items()
+    for pause in (
+        lambda: box.pause(),
+        lambda: kind.pause(id),
+        lambda: box.beta_pause(),
+        lambda: kind.beta_pause(id),
+    ):
+        tried(pause)
+        box.connect(timeout=200)
+    kind.connect(id, timeout=200)
+    tried(lambda: [waited(child.kill()) for child in [*box.fork(), *kind.fork(id)]])
+    for taken in (tried(lambda: box.create_snapshot()), tried(lambda: kind.create_snapshot(id))):
+        tried(lambda: Noted(box.list_snapshots()).next_items())
+        tried(lambda: Noted(kind.list_snapshots()).next_items())
+        tried(lambda: kind.delete_snapshot(taken.snapshot_id))
+    tried(lambda: waited(kind.beta_create(timeout=200).kill()))
+    kind.kill(kind.create(timeout=200).sandbox_id)
     box.kill()
 
 
-def main():
-    kind = Noted(Sandbox, "Sandbox")
-    public(Sandbox, "Sandbox")
+def tour(half, sandbox, template, volume, secret):
+    begin(half)
+    public_of(e2b, "e2b.")
+    kind, is_async = Noted(sandbox), half == "async"
     real = kind.create(timeout=300)
-    commands(real)
-    files(real)
-    terminals(real)
+    commands(real, is_async)
+    files(real, is_async)
+    terminals(real, is_async)
     if hasattr(real, "git"):
         git(real)
-    templates()
-    others()
+    if not is_async:
+        functions(real)
+    templates(template)
+    if volume is not None:
+        volumes(volume)
+        secrets(secret)
     life(kind, real)
-    print(json.dumps(outcomes))
+    client_calls(e2b)
 
 
-main()
+def of(name):
+    return getattr(e2b, name, None)
+
+
+tour("", e2b.Sandbox, e2b.Template, of("Volume"), of("Secret"))
+tour("async", e2b.AsyncSandbox, e2b.AsyncTemplate, of("AsyncVolume"), of("AsyncSecret"))
+report()
