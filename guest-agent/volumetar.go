@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"sort"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -14,7 +15,7 @@ import (
 const (
 	// linksKeptMax: files with several names beyond so many are put into an archive once for each name.
 	linksKeptMax = 100_000
-	// archiveTimesVolume: holes are zeros in an archive; one that outgrows its volume by so much is refused.
+	// archiveTimesVolume: holes are zeros in an archive; one that outgrows its volume by so much is neither made nor taken.
 	archiveTimesVolume = 4
 	// archiveModes: an archive's set-id bits are not kept.
 	archiveModes = 0o1777
@@ -31,12 +32,11 @@ func (v *volumeFiles) archive(s *stream, raw json.RawMessage) (interface{}, erro
 		return nil, err
 	}
 	defer folder.Close()
-	var size syscall.Statfs_t
-	if err := syscall.Fstatfs(int(folder.Fd()), &size); err != nil {
+	most, err := v.archiveBytesMax()
+	if err != nil {
 		return nil, err
 	}
-	out := &archiving{stream: s, sender: newSender(s), left: int64(size.Blocks) * size.Bsize * archiveTimesVolume,
-		links: map[uint64]string{}, isRoot: params.Path == ""}
+	out := &archiving{stream: s, sender: newSender(s), left: most, links: map[uint64]string{}, isRoot: params.Path == ""}
 	if err := s.message(map[string]bool{"archive": true}); err != nil {
 		return nil, err
 	}
@@ -47,7 +47,14 @@ func (v *volumeFiles) archive(s *stream, raw json.RawMessage) (interface{}, erro
 	if err := out.tar.Close(); err != nil {
 		return nil, err
 	}
-	return nil, out.sender.write(0, nil, true)
+	return map[string]int64{"entries": out.entries, "bytes": out.bytes}, out.sender.write(0, nil, true)
+}
+
+// archiveBytesMax is what the files of one archive may hold together.
+func (v *volumeFiles) archiveBytesMax() (int64, error) {
+	var size syscall.Statfs_t
+	err := syscall.Fstatfs(int(v.root.Fd()), &size)
+	return int64(size.Blocks) * size.Bsize * archiveTimesVolume, err
 }
 
 type archiving struct {
@@ -55,9 +62,11 @@ type archiving struct {
 	sender *sender
 	tar    *tar.Writer
 	// left is how many bytes the files in it may still have.
-	left   int64
-	links  map[uint64]string
-	isRoot bool
+	left    int64
+	links   map[uint64]string
+	isRoot  bool
+	entries int64
+	bytes   int64
 }
 
 // Write makes it what the tar goes into.
@@ -112,29 +121,34 @@ func (a *archiving) one(folder *os.File, name, clean string) error {
 		ModTime: time.Unix(stat.Mtim.Sec, stat.Mtim.Nsec), Format: tar.FormatPAX}
 	switch fileKind(stat) {
 	case "directory":
-		header.Typeflag, header.Name = tar.TypeDir, clean+"/"
-		if err := a.tar.WriteHeader(header); err != nil {
-			return err
-		}
 		inner, err := below(folder, name, entered)
 		if err != nil {
-			return nil
+			return nil // another thing by now
 		}
 		defer inner.Close()
+		header.Typeflag, header.Name, header.PAXRecords = tar.TypeDir, clean+"/", xattrsOf(inner)
+		if err := a.header(header); err != nil {
+			return err
+		}
 		return a.folder(inner, clean)
 	case "symlink":
 		header.Typeflag, header.Linkname = tar.TypeSymlink, targetOf(seen)
-		return a.tar.WriteHeader(header)
+		return a.header(header)
 	case "file":
 		return a.file(folder, name, header, stat)
 	}
 	return nil // pipes, sockets and devices mean nothing outside of their sandbox
 }
 
+func (a *archiving) header(header *tar.Header) error {
+	a.entries++
+	return a.tar.WriteHeader(header)
+}
+
 func (a *archiving) file(folder *os.File, name string, header *tar.Header, stat syscall.Stat_t) error {
 	if first, known := a.links[stat.Ino]; known {
 		header.Typeflag, header.Linkname = tar.TypeLink, first
-		return a.tar.WriteHeader(header)
+		return a.header(header)
 	}
 	file, err := below(folder, name, syscall.O_RDONLY|syscall.O_NONBLOCK)
 	if err != nil {
@@ -145,12 +159,13 @@ func (a *archiving) file(folder *os.File, name string, header *tar.Header, stat 
 		return err
 	}
 	if a.left -= stat.Size; a.left < 0 {
-		return fail("file_invalid", "the files are larger than the volume, by far: holes are not archived")
+		return fail("file_invalid", header.Name+": the files are larger than the volume, by far: holes are not archived")
 	}
-	header.Typeflag, header.Size = tar.TypeReg, stat.Size
-	if err := a.tar.WriteHeader(header); err != nil {
+	header.Typeflag, header.Size, header.PAXRecords = tar.TypeReg, stat.Size, xattrsOf(file)
+	if err := a.header(header); err != nil {
 		return err
 	}
+	a.bytes += stat.Size
 	if stat.Nlink > 1 && len(a.links) < linksKeptMax {
 		a.links[stat.Ino] = header.Name
 	}
@@ -187,7 +202,11 @@ func (v *volumeFiles) extract(s *stream, raw json.RawMessage) (interface{}, erro
 		return nil, err
 	}
 	defer base.Close()
-	in := &extracting{volume: v, into: volumeTree{base}, params: params}
+	most, err := v.archiveBytesMax()
+	if err != nil {
+		return nil, err
+	}
+	in := &extracting{volume: v, into: volumeTree{base}, params: params, left: most}
 	reader := tar.NewReader(&streamReader{stream: s})
 	for {
 		header, err := reader.Next()
@@ -201,6 +220,7 @@ func (v *volumeFiles) extract(s *stream, raw json.RawMessage) (interface{}, erro
 			return nil, archiveFailure(err, header)
 		}
 	}
+	in.leave("")
 	return map[string]int64{"entries": in.entries, "bytes": in.bytes}, v.sync()
 }
 
@@ -240,9 +260,35 @@ type extracting struct {
 	params  volumeParams
 	entries int64
 	bytes   int64
+	// left is how many bytes files may still have, holes counted.
+	left int64
+	// inside are the folders around the last entry: what is put into them changes their times.
+	inside []folderTimes
+}
+
+type folderTimes struct {
+	clean    string
+	modified time.Time
+}
+
+// leave gives the folders their times that an entry is not in.
+func (x *extracting) leave(clean string) {
+	for last := len(x.inside) - 1; last >= 0; last-- {
+		if strings.HasPrefix(clean, x.inside[last].clean+"/") {
+			return
+		}
+		if folder, err := x.into.open(x.inside[last].clean, entered); err == nil {
+			setModified(folder, "", x.inside[last].modified)
+			_ = folder.Close()
+		}
+		x.inside = x.inside[:last]
+	}
 }
 
 func (x *extracting) one(header *tar.Header, content io.Reader) error {
+	if header.Typeflag == tar.TypeXGlobalHeader {
+		return nil // a remark on the whole archive
+	}
 	if path.IsAbs(header.Name) {
 		return fail("file_invalid", "an absolute path")
 	}
@@ -262,6 +308,7 @@ func (x *extracting) one(header *tar.Header, content io.Reader) error {
 		}
 		return fail("file_invalid", "an entry without a name")
 	}
+	x.leave(clean)
 	parents := volumeParams{Parents: true, UID: &uid, GID: &gid}
 	at, name, err := x.into.parent(clean, parents.maker())
 	if err != nil {
@@ -270,7 +317,8 @@ func (x *extracting) one(header *tar.Header, content io.Reader) error {
 	defer at.Close()
 	switch header.Typeflag {
 	case tar.TypeDir:
-		return x.folder(at, name, mode, uid, gid)
+		x.inside = append(x.inside, folderTimes{clean, header.ModTime})
+		return x.folder(at, name, mode, uid, gid, header)
 	case tar.TypeReg:
 		return x.file(at, name, mode, uid, gid, header, content)
 	case tar.TypeSymlink:
@@ -280,16 +328,19 @@ func (x *extracting) one(header *tar.Header, content io.Reader) error {
 		if err := symlinkBelow(header.Linkname, at, name); err != nil {
 			return err
 		}
-		return lchownBelow(at, name, uid, gid)
+		if err := lchownBelow(at, name, uid, gid); err != nil {
+			return err
+		}
+		setModified(at, name, header.ModTime)
+		return nil
 	case tar.TypeLink:
 		return x.link(at, name, header.Linkname)
 	}
 	return fail("file_invalid", "a kind that volumes do not take")
 }
 
-func (x *extracting) folder(at *os.File, name string, mode uint32, uid, gid int) error {
-	err := makeFolder(at, name, mode, uid, gid)
-	if err != syscall.EEXIST {
+func (x *extracting) folder(at *os.File, name string, mode uint32, uid, gid int, header *tar.Header) error {
+	if err := makeFolder(at, name, mode, uid, gid); err != nil && err != syscall.EEXIST {
 		return err
 	}
 	there, err := below(at, name, entered)
@@ -297,6 +348,9 @@ func (x *extracting) folder(at *os.File, name string, mode uint32, uid, gid int)
 		return err
 	}
 	defer there.Close()
+	if err := attach(there, header); err != nil {
+		return err
+	}
 	return giveTo(there, mode, uid, gid)
 }
 
@@ -306,16 +360,20 @@ func (x *extracting) file(at *os.File, name string, mode uint32, uid, gid int, h
 		return err
 	}
 	defer up.discard()
-	n, err := io.Copy(up.file, content)
-	x.bytes += n
-	if err != nil {
+	if x.left -= header.Size; x.left < 0 {
+		return fail("file_invalid", "the files are larger than the volume, by far")
+	}
+	if err := copyWithHoles(up.file, content, header.Size); err != nil {
+		return err
+	}
+	x.bytes += header.Size
+	if err := attach(up.file, header); err != nil {
 		return err
 	}
 	if err := giveTo(up.file, mode, uid, gid); err != nil {
 		return err
 	}
-	modified := syscall.NsecToTimeval(header.ModTime.UnixNano())
-	_ = syscall.Futimes(int(up.file.Fd()), []syscall.Timeval{modified, modified})
+	setModified(up.file, "", header.ModTime)
 	return up.rename(at, name)
 }
 
@@ -347,5 +405,5 @@ func makeRoom(at *os.File, name string) error {
 }
 
 func lchownBelow(at *os.File, name string, uid, gid int) error {
-	return syscall.Fchownat(int(at.Fd()), name, uid, gid, 0x100) // AT_SYMLINK_NOFOLLOW
+	return syscall.Fchownat(int(at.Fd()), name, uid, gid, atNoFollow)
 }

@@ -80,7 +80,7 @@ export const Volume = Type.Object(
   {
     id: Type.String(),
     name: Type.String(),
-    state: Type.String({ enum: ['creating', 'ready', 'removing'] }),
+    state: Type.String({ enum: ['creating', 'ready', 'archiving', 'restoring', 'removing'] }),
     quotaMib: Count,
     quotaInodes: Count,
     readOnly: Type.Boolean(),

@@ -233,7 +233,7 @@ describe('files of a volume without a sandbox', { skip: missingForServer() ?? fa
     symlinkSync('/etc/passwd', join(root, 'tree/link'));
     execFileSync('mkfifo', [join(root, 'tree/pipe')]);
     const parts: Buffer[] = [];
-    for await (const part of await files.archive('tree')) parts.push(part as Buffer);
+    for await (const part of (await files.archive('tree')).body) parts.push(part as Buffer);
     const listed = execFileSync('tar', ['-tv', '--numeric-owner'], {
       input: Buffer.concat(parts),
     }).toString();
@@ -250,7 +250,7 @@ describe('files of a volume without a sandbox', { skip: missingForServer() ?? fa
     // Holes: a file may look larger than any disk.
     writeFileSync(join(root, 'huge'), '');
     truncateSync(join(root, 'huge'), 1024 ** 4);
-    await assert.rejects(async () => textOf(await files.archive('/')), { code: 'file_invalid' });
+    await assert.rejects(async () => textOf((await files.archive('/')).body), { code: 'file_invalid' });
     clear();
   });
 
@@ -291,7 +291,7 @@ describe('files of a volume without a sandbox', { skip: missingForServer() ?? fa
       device: { entries: [{ name: 'disk', type: '4' }], code: 'file_invalid' },
       nothing: { entries: [{ name: './', ...file }], code: 'file_invalid' },
       'too many bytes': {
-        entries: [{ name: 'big', type: '0', content: Buffer.alloc(48 * 1024 * 1024) }],
+        entries: [{ name: 'big', type: '0', content: Buffer.alloc(48 * 1024 * 1024, 'x') }],
         code: 'disk_full',
       },
       'too many files': {

@@ -109,6 +109,11 @@ export const errorTable = {
     retryable: false,
     hint: 'The files of this snapshot are not those that were written. Delete it and take a new one.',
   },
+  backup_damaged: {
+    status: 400,
+    retryable: false,
+    hint: 'The file is not what `casemate volume backup` wrote: take another copy of it. Nothing was restored.',
+  },
   secret_unreadable: {
     status: 409,
     retryable: false,

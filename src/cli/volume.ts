@@ -4,6 +4,7 @@ import type { VolumeInfo } from '../../sdk/typescript/src/index.ts';
 import { clientOf } from './connection.ts';
 import { number } from './createFlags.ts';
 import { printOne, printRows } from './print.ts';
+import { volumeBackupCommands } from './volumeBackup.ts';
 import { listFiles, removeFile, volumeFileCommands } from './volumeFiles.ts';
 
 const bytesPerMib = 1024 * 1024;
@@ -65,4 +66,5 @@ export function volumeCommand(program: Command): void {
       printOne(program, { volume: name, removed: true }, name);
     });
   volumeFileCommands(program, volume);
+  volumeBackupCommands(program, volume);
 }

@@ -39,6 +39,7 @@ import { Snapshots } from './snapshots.ts';
 import { Blobs } from './templates/blobs.ts';
 import { Templates } from './templates/templates.ts';
 import { SandboxTokens } from './tokens.ts';
+import { VolumeBackups } from './volumeBackups.ts';
 import { VolumeFiles } from './volumeFiles.ts';
 import { Volumes } from './volumes.ts';
 import { Webhooks } from './webhooks.ts';
@@ -81,6 +82,7 @@ export class Core {
   readonly images: Templates;
   readonly volumes: Volumes;
   readonly volumeFiles: VolumeFiles;
+  readonly volumeBackups: VolumeBackups;
   readonly disk: Disk;
   readonly tokens: SandboxTokens;
   readonly secrets: Secrets;
@@ -112,6 +114,7 @@ export class Core {
     });
     this.volumes = new Volumes({ ...options, recorder: this.#recorder });
     this.volumeFiles = new VolumeFiles({ ...shared, volumes: this.volumes });
+    this.volumeBackups = new VolumeBackups({ ...shared, volumes: this.volumes });
     this.disk = new Disk({ ...shared, images: this.images });
     this.sandboxes = new Sandboxes({
       ...shared,

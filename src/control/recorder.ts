@@ -15,6 +15,8 @@ export type AuditAction =
   | 'snapshot.remove'
   | 'volume.create'
   | 'volume.remove'
+  | 'volume.backup'
+  | 'volume.restore'
   | 'sandbox.end'
   | 'limit.hit'
   | 'network.denied'

@@ -86,8 +86,7 @@ export class VolumeFiles {
     { action, detail }: FileRecord,
   ): Promise<{ files: VolumeClient; row: VolumeRow; done: () => void }> {
     const { node, recorder, volumes } = this.#options;
-    const row = volumes.get(principal, volume);
-    if (row.state !== 'ready') throw new CasemateError('conflict', `Volume ${row.name} is not ready.`);
+    const row = volumes.ready(principal, volume);
     // Here and not only in the process that serves it, which may have been started for a machine.
     if (row.readOnly && changes.has(action))
       throw new CasemateError('file_denied', `Volume ${row.name} is read-only.`);

@@ -46,12 +46,11 @@ export class Volumes {
 
   /** What a crash left half-made or half-removed goes; files without a row stay, for `casemate disk` to show. */
   async reconcile(): Promise<void> {
-    const { store, node, log } = this.#options;
+    const { store, log } = this.#options;
     for (const row of store.volumes.list()) {
       if (row.state === 'ready') continue;
       try {
-        await node.volumes.remove(row.id);
-        store.volumes.remove(row.id);
+        await this.discard(row);
       } catch (error) {
         log.warn('volume_not_removed', { id: row.id, reason: String(error) });
       }
@@ -61,12 +60,11 @@ export class Volumes {
   /** @throws CasemateError `conflict` where the name is taken, `not_found` for `from`, `no_capacity` */
   async create(principal: Principal, request: VolumeRequest): Promise<VolumeDescription> {
     needTenant(principal);
-    const { store, node, clock, recorder } = this.#options;
+    const { clock, recorder } = this.#options;
     const { tenantId } = principal;
     const { name, from, readOnly = false, labels = {} } = request;
-    if (store.volumes.findByName(tenantId, name) !== undefined)
-      throw new CasemateError('conflict', `There is a volume named ${name} already.`);
-    const source = from === undefined ? undefined : volumeFor(store, principal, from);
+    this.needFree(principal, name);
+    const source = from === undefined ? undefined : this.ready(principal, from);
     const quotaMib = source?.quotaMib ?? request.quotaMib ?? bounds.volumeMibDefault;
     const row: VolumeRow = {
       id: newId(),
@@ -83,20 +81,8 @@ export class Volumes {
       labels,
       createdAt: new Date(clock.now()).toISOString(),
     };
-    store.volumes.insert(row);
-    try {
-      const { id: volumeId, quotaMib: mib, quotaInodes: inodes } = row;
-      await node.volumes.create({
-        volumeId,
-        mib,
-        inodes,
-        ...(source === undefined ? {} : { from: source.id }),
-      });
-    } catch (error) {
-      store.volumes.remove(row.id);
-      throw error;
-    }
-    store.volumes.update({ ...row, state: 'ready' });
+    await this.make(row, source?.id);
+    this.finish(row);
     recorder.did(principal, 'volume.create', undefined, {
       volumeId: row.id,
       name,
@@ -104,6 +90,43 @@ export class Volumes {
       from: source?.id,
     });
     return this.describe(principal, row.id);
+  }
+
+  /** @throws CasemateError `conflict` where the name is taken, `forbidden` for a key of one sandbox */
+  needFree(principal: Principal, name: string): void {
+    needTenant(principal);
+    if (this.#options.store.volumes.findByName(principal.tenantId, name) !== undefined)
+      throw new CasemateError('conflict', `There is a volume named ${name} already.`);
+  }
+
+  /** Its row, and its files: empty, or a copy of those of `from`. What is not finished is gone after a restart. */
+  async make(row: VolumeRow, from?: string): Promise<void> {
+    const { store, node } = this.#options;
+    store.volumes.insert(row);
+    try {
+      const { id: volumeId, quotaMib: mib, quotaInodes: inodes } = row;
+      await node.volumes.create({ volumeId, mib, inodes, ...(from === undefined ? {} : { from }) });
+    } catch (error) {
+      store.volumes.remove(row.id);
+      throw error;
+    }
+  }
+
+  finish(row: VolumeRow): void {
+    this.#options.store.volumes.update({ ...row, state: 'ready' });
+  }
+
+  /** Takes away what was made and not finished. */
+  async discard({ id }: VolumeRow): Promise<void> {
+    await this.#options.node.volumes.remove(id);
+    this.#options.store.volumes.remove(id);
+  }
+
+  /** @throws CasemateError `not_found`, `conflict` while it is being made or removed */
+  ready(principal: Principal, idOrName: string): VolumeRow {
+    const row = this.get(principal, idOrName);
+    if (row.state === 'ready') return row;
+    throw new CasemateError('conflict', `Volume ${row.name} is not ready.`);
   }
 
   /** By id or by name. @throws CasemateError `not_found` */
@@ -175,8 +198,7 @@ export class Volumes {
   ): SandboxVolume[] {
     const all = [...taken];
     for (const { volume, path, readOnly = false, subpath } of mounts) {
-      const row = this.get(principal, volume);
-      if (row.state !== 'ready') throw new CasemateError('conflict', `Volume ${row.name} is not ready.`);
+      const row = this.ready(principal, volume);
       if (row.readOnly && !readOnly)
         throw new CasemateError('forbidden', `Volume ${row.name} can only be mounted read-only.`);
       if (all.some((other) => other.path === path))

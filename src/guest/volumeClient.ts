@@ -111,13 +111,19 @@ export class VolumeClient {
     return { size: countOf(await upload(stream, source), 'size') };
   }
 
-  /** A folder as a tar stream (pax). Pipes, sockets and devices are left out. */
-  async archive(path: string, { signal }: Cancelable = {}): Promise<Readable> {
+  /**
+   * A folder as a tar stream (pax). Pipes, sockets and devices are left out. `counted` says how much was in it, after the
+   * last byte.
+   */
+  async archive(
+    path: string,
+    { signal }: Cancelable = {},
+  ): Promise<{ body: Readable; counted: () => Promise<{ entries: number; bytes: number }> }> {
     const stream = this.#connection.open('file.archive', { path });
     cancelOn(stream, signal);
     const begun = await within(stream, stream.message());
     if (begun?.archive !== true) throw violation('no archive');
-    return bodyOf(stream);
+    return { body: bodyOf(stream), counted: async () => sumsOf(await stream.result()) };
   }
 
   /** Takes what a guest's kernel asks of a folder of the volume, and answers it; nothing outside of the folder. */
@@ -130,7 +136,7 @@ export class VolumeClient {
 
   /**
    * Unpacks a tar stream into a folder. What leads out, devices and pipes are refused (`file_invalid`) and named; entries
-   * before it stay. Owners are the archive's unless given; set-id bits are dropped.
+   * before it stay. Owners are the archive's unless given; set-id bits are dropped. Blocks of zeros become holes.
    */
   async extract(
     params: { path: string; uid?: number; gid?: number },
@@ -139,9 +145,12 @@ export class VolumeClient {
   ): Promise<{ entries: number; bytes: number }> {
     const stream = this.#connection.open('file.extract', params);
     cancelOn(stream, signal);
-    const done = await upload(stream, source);
-    return { entries: countOf(done, 'entries'), bytes: countOf(done, 'bytes') };
+    return sumsOf(await upload(stream, source));
   }
+}
+
+function sumsOf(done: JsonObject): { entries: number; bytes: number } {
+  return { entries: countOf(done, 'entries'), bytes: countOf(done, 'bytes') };
 }
 
 function tooLate(error: unknown): unknown {

@@ -179,7 +179,8 @@ export interface VolumeRow {
   readonly tenantId: string;
   /** Unique in its tenant. */
   readonly name: string;
-  readonly state: 'creating' | 'ready' | 'removing';
+  /** `archiving` is a copy that a backup is read from, `restoring` one that a backup is read into. */
+  readonly state: 'creating' | 'ready' | 'archiving' | 'restoring' | 'removing';
   readonly quotaMib: number;
   readonly quotaInodes: number;
   /** Nobody writes to it. */

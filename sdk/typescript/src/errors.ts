@@ -24,6 +24,7 @@ export const errorCodes = [
   'unsupported',
   'snapshot_mismatch',
   'snapshot_damaged',
+  'backup_damaged',
   'secret_unreadable',
   'policy_unenforceable',
   'file_not_found',

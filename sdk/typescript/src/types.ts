@@ -143,7 +143,8 @@ export interface SandboxVolume {
 export interface VolumeInfo {
   readonly id: string;
   readonly name: string;
-  readonly state: 'creating' | 'ready' | 'removing';
+  /** `archiving` is a copy that a backup is read from, `restoring` one that a backup is read into. */
+  readonly state: 'creating' | 'ready' | 'archiving' | 'restoring' | 'removing';
   /** Size of its file system, tables and journal included. */
   readonly quotaMib: number;
   readonly quotaInodes: number;

@@ -1,6 +1,9 @@
 /** Volumes: files that outlive sandboxes and that several of them can have at once. */
+import { contentAs } from './files.ts';
 import type { Transport } from './transport.ts';
 import type { VolumeInfo } from './types.ts';
+import { type Bytes, bodyOf } from './upload.ts';
+import { wholeBackup } from './volumeBackup.ts';
 import { VolumeFiles } from './volumeFiles.ts';
 
 export interface CreateVolumeOptions {
@@ -49,6 +52,19 @@ export class Volumes {
     await this.#transport.done('DELETE', pathOf(idOrName));
   }
 
+  /**
+   * Creates a volume from what `backup` gave, with its quotas. It can be used when this resolves: all of it was checked and is
+   * on the disk. On failure nothing of it is left.
+   *
+   * @example
+   * await casemate.volumes.restore('data-again', createReadStream('data.tar'))
+   * @throws CasemateError `backup_damaged`, `conflict` where the name is taken, `no_capacity`
+   */
+  async restore(name: string, backup: Bytes, options: { signal?: AbortSignal } = {}): Promise<Volume> {
+    const path = `${pathOf(name)}/backup`;
+    return this.#volume(await this.#transport.json('PUT', path, { body: bodyOf(backup), ...options }));
+  }
+
   #volume(info: VolumeInfo): Volume {
     return new Volume(this.#transport, info.id, info.name);
   }
@@ -71,6 +87,20 @@ export class Volume {
 
   info(): Promise<VolumeInfo> {
     return this.#transport.json('GET', pathOf(this.id));
+  }
+
+  /**
+   * All of it as it is at one moment, as one archive with its SHA-256 in the last 512 bytes; any `tar` reads it. Writers wait
+   * while a copy is made that it comes from. The stream fails where the archive is not whole.
+   *
+   * @example
+   * await pipeline(Readable.fromWeb(await volume.backup()), createWriteStream('data.tar'))
+   * @throws CasemateError `no_capacity` where the host's disk has no room for the copy
+   */
+  async backup(options: { signal?: AbortSignal } = {}): Promise<ReadableStream<Uint8Array>> {
+    const response = await this.#transport.request('GET', `${pathOf(this.id)}/backup`, options);
+    const body = await contentAs(response, 'stream');
+    return body.pipeThrough(wholeBackup());
   }
 
   /** All that is in it is gone. @throws CasemateError `conflict` while a sandbox has it */

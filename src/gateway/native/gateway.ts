@@ -26,6 +26,7 @@ import { snapshotRoutes } from './snapshotRoutes.ts';
 import { templateRoutes } from './templateRoutes.ts';
 import { secretRoutes } from './secretRoutes.ts';
 import { serveTunnels } from './tunnel.ts';
+import { volumeBackupRoutes } from './volumeBackupRoutes.ts';
 import { volumeFileRoutes } from './volumeFileRoutes.ts';
 import { diskRoutes } from './diskRoutes.ts';
 import { volumeRoutes } from './volumeRoutes.ts';
@@ -34,6 +35,7 @@ export const routes: readonly Route[] = [
   ...sandboxRoutes,
   ...snapshotRoutes,
   ...volumeRoutes,
+  ...volumeBackupRoutes,
   ...volumeFileRoutes,
   ...diskRoutes,
   ...fileRoutes,

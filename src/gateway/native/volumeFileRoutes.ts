@@ -172,7 +172,7 @@ export const volumeFileRoutes: readonly Route[] = [
     handle: async (call) => {
       const { path: folder = '/' } = call.query as Static<typeof shapes.VolumeArchiveQuery>;
       const body = await useStream(call, 'file.archive', { path: folder }, async (files) => {
-        const archive = await files.archive(folder, { signal: call.signal });
+        const { body: archive } = await files.archive(folder, { signal: call.signal });
         return { result: archive, body: archive };
       });
       call.reply.type('application/x-tar');
