@@ -10,7 +10,14 @@ import { endChild, type World } from '../test/system/egress/outside.ts';
 /** In the world: the server's address and its ports for TLS and for flows. */
 export const outside = { address: '5.5.1.1', https: 9443, flow: 9444 } as const;
 /** In the gate, on any address. */
-export const inGate = { https: 9543, flow: 9544, pipe: 9644, squid: 3128, mitmproxy: 3129 } as const;
+export const inGate = {
+  https: 9543,
+  flow: 9544,
+  pipe: 9644,
+  securedPipe: 9643,
+  squid: 3128,
+  mitmproxy: 3129,
+} as const;
 /** Any address that the gate takes for its own. */
 export const gateAddress = '5.9.0.1';
 
@@ -80,15 +87,16 @@ export class EgressPeers {
     ];
     this.#start(worldFile, server(outside.address, outside));
     this.#start(gate, server('0.0.0.0', inGate));
-    this.#start(gate, [
-      ...node('pipeProxy.ts'),
-      ...[String(inGate.pipe), outside.address, String(outside.flow)],
-    ]);
+    const pipe = (port: number, upstreamPort: number): void =>
+      this.#start(gate, [...node('pipeProxy.ts'), String(port), outside.address, String(upstreamPort)]);
+    pipe(inGate.pipe, outside.flow);
+    pipe(inGate.securedPipe, outside.https);
     if (debian) this.#startDebian(gate);
     const ports = [
       inGate.https,
       inGate.flow,
       inGate.pipe,
+      inGate.securedPipe,
       ...(debian ? [inGate.squid, inGate.mitmproxy] : []),
     ];
     await listening(gate, ports);

@@ -14,25 +14,47 @@ export interface Gathered<Result> {
   readonly bytes: Buffer;
 }
 
+/** Hands over each chunk until `false` is answered. Begins later than it returns; answers how to stop. */
+export type Chunks = (take: (chunk: Buffer) => boolean) => () => void;
+
 /** The socket must not flow; what was read is not put back. */
-export function gather<Result>(socket: Socket, options: GatherOptions<Result>): Promise<Gathered<Result>> {
+export function gather<Result>(
+  socket: Socket,
+  options: GatherOptions<Result>,
+  chunks: Chunks = readable(socket),
+): Promise<Gathered<Result>> {
   return new Promise((resolve) => {
     let bytes: Buffer = Buffer.alloc(0);
     const done = (result: Result | undefined): void => {
       clearTimeout(timer);
-      socket.off('readable', look).off('end', stop).off('close', stop);
+      stopReading();
+      socket.off('end', stop).off('close', stop);
       resolve({ result, bytes });
     };
     const stop = (): void => done(undefined);
+    const timer = setTimeout(stop, options.msMax);
+    const stopReading = chunks((chunk) => {
+      bytes = Buffer.concat([bytes, chunk]);
+      const result = options.test(bytes);
+      const goesOn = result === undefined && bytes.length <= options.bytesMax;
+      if (!goesOn) done(result);
+      return goesOn;
+    });
+    socket.on('end', stop).on('close', stop);
+  });
+}
+
+function readable(socket: Socket): Chunks {
+  return (take) => {
     const look = (): void => {
       const chunk = socket.read() as Buffer | null;
-      if (chunk === null) return;
-      bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
-      const result = options.test(bytes);
-      if (result !== undefined || bytes.length > options.bytesMax) done(result);
+      if (chunk !== null) take(chunk);
     };
-    const timer = setTimeout(stop, options.msMax);
-    socket.on('readable', look).on('end', stop).on('close', stop);
-    look();
-  });
+    socket.on('readable', look);
+    const first = setImmediate(look);
+    return () => {
+      clearImmediate(first);
+      socket.off('readable', look);
+    };
+  };
 }

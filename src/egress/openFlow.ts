@@ -2,6 +2,8 @@
 import type { Socket } from 'node:net';
 import type { Target } from '../policy/match.ts';
 import type { Protocol } from '../policy/policy.ts';
+import type { Inflow } from './inflow.ts';
+import { Lane } from './lane.ts';
 import { egressLimits } from './limits.ts';
 import type { Flow, SandboxEgress } from './sandbox.ts';
 
@@ -80,8 +82,11 @@ export class OpenFlow implements Flow {
     this.#end();
   }
 
-  /** Carries bytes both ways until both sides have ended; tells of the flow then. */
-  relay(upstream: Socket): void {
+  /**
+   * Carries bytes both ways until both sides have ended; tells of the flow then.
+   * @param start what came from `upstream` before
+   */
+  relay(upstream: Socket, inflow: Inflow, start: Buffer): void {
     const client = this.#client;
     this.#upstream = upstream;
     client.setTimeout(egressLimits.idleMsMax, () => this.cut('idle'));
@@ -89,8 +94,15 @@ export class OpenFlow implements Flow {
     upstream.on('error', () => this.cut('upstream failed'));
     client.once('close', () => upstream.destroy());
     upstream.once('close', () => client.destroySoon());
-    client.pipe(upstream);
-    upstream.pipe(client);
+    const out = new Lane(client, upstream);
+    client.on('data', (chunk: Buffer) => {
+      if (!out.take(chunk)) client.pause();
+    });
+    client.once('end', () => upstream.end());
+    upstream.once('end', () => client.end());
+    const back = new Lane(upstream, client);
+    inflow.take = (chunk) => back.take(chunk);
+    if (start.length === 0 || back.take(start)) upstream.resume();
   }
 
   #end(): void {

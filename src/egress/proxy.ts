@@ -5,6 +5,7 @@ import { judgeConnection, portsOf, protocolOf, type Target, type Verdict } from 
 import { removeAuthority } from './authority.ts';
 import { Datagrams, type OpenUdp } from './datagrams.ts';
 import { serveHttp } from './httpServer.ts';
+import { Inflow } from './inflow.ts';
 import { egressLimits } from './limits.ts';
 import { OpenFlow } from './openFlow.ts';
 import { serviceAddress } from './pins.ts';
@@ -154,10 +155,11 @@ export class EgressProxy {
     const admitted = sandbox.admit(target);
     if (!admitted.allowed) return reset(accepted, admitted);
     const flow = new OpenFlow({ sandbox, client, target, literal, protocol: 'tcp', inspected: false, rule });
+    const inflow = new Inflow();
     try {
-      const upstream = await connectUpstream(sandbox, target, literal);
+      const upstream = await connectUpstream(sandbox, target, literal, inflow);
       if (flow.over) return void upstream.destroy();
-      flow.relay(upstream);
+      flow.relay(upstream, inflow, Buffer.alloc(0));
     } catch (error) {
       if (!(error instanceof UpstreamRefusal)) throw error;
       reset(accepted, { allowed: false, code: error.code, rule: error.rule, hint: error.message });

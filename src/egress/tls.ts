@@ -6,6 +6,7 @@ import { type ClientHello, helloBytesMax, isHelloRetry, readClientHello, tlsAler
 import { gather } from './gather.ts';
 import { serveHttp, serveHttp2 } from './httpServer.ts';
 import { upstreamFor } from './httpUpstream.ts';
+import { Inflow } from './inflow.ts';
 import { egressLimits } from './limits.ts';
 import { OpenFlow } from './openFlow.ts';
 import type { SandboxEgress } from './sandbox.ts';
@@ -19,8 +20,20 @@ export interface Accepted {
   readonly literal: string;
 }
 
+/** A connection that the policy lets in, with the one to its host where bytes will pass untouched. */
+interface Begun {
+  readonly flow: OpenFlow;
+  readonly upstream: Opening | undefined;
+}
+
+interface Opening {
+  readonly socket: Promise<Socket>;
+  readonly inflow: Inflow;
+}
+
 export async function handleTls(accepted: Accepted): Promise<void> {
-  const { sandbox, client, target, literal } = accepted;
+  const { client, target } = accepted;
+  const atOnce = begin(accepted); // the host is connected to while the hello comes; it gets nothing before
   const { result, bytes } = await gather(client, {
     test: (start) => {
       const read = readClientHello(start);
@@ -31,15 +44,26 @@ export async function handleTls(accepted: Accepted): Promise<void> {
   });
   if (result === undefined) return void client.resetAndDestroy();
   if (result.state !== 'hello') return refuse(accepted, tlsRefusal(result.reason));
+  const begun = 'flow' in atOnce ? atOnce : begin(accepted); // the policy may have changed
+  if (!('flow' in begun)) return refuse(accepted, begun);
+  const { flow, upstream } = begun;
   const { hello } = result;
-  const verdict = judgeConnection(sandbox.policy, target, 'tls');
-  if (!verdict.allowed) return refuse(accepted, verdict);
   if (hello.serverName !== target.host) {
     const hint = `The connection leads to ${target.host}, but TLS asks for ${hello.serverName}. Use the name in both.`;
-    return refuse(accepted, { allowed: false, code: 'host_mismatch', rule: verdict.rule, hint });
+    return refuse(accepted, { allowed: false, code: 'host_mismatch', rule: flow.rule, hint });
   }
+  if (upstream === undefined) return terminate(accepted, flow, bytes, hello);
+  client.unshift(bytes.subarray(hello.bytes));
+  await passThrough(accepted, { flow, upstream }, bytes.subarray(0, hello.bytes));
+}
+
+/** Judges by where the connection leads: its name is the one that the hello will have to ask for. */
+function begin(accepted: Accepted): Begun | (Verdict & { allowed: false }) {
+  const { sandbox, client, target, literal } = accepted;
+  const verdict = judgeConnection(sandbox.policy, target, 'tls');
+  if (!verdict.allowed) return verdict;
   const admitted = sandbox.admit(target);
-  if (!admitted.allowed) return refuse(accepted, admitted);
+  if (!admitted.allowed) return admitted;
   const inspected = sandbox.mustInspect(target);
   const flow = new OpenFlow({
     sandbox,
@@ -50,9 +74,21 @@ export async function handleTls(accepted: Accepted): Promise<void> {
     inspected,
     rule: verdict.rule,
   });
-  if (inspected) return terminate(accepted, flow, bytes, hello);
-  client.unshift(bytes.subarray(hello.bytes));
-  await passThrough(accepted, flow, bytes.subarray(0, hello.bytes));
+  return { flow, upstream: inspected ? undefined : openFor(flow, client) };
+}
+
+function openFor({ sandbox, target, literal }: OpenFlow, client: Socket): Opening {
+  const inflow = new Inflow();
+  const socket = connectUpstream(sandbox, target, literal, inflow);
+  socket.then(
+    (upstream) => {
+      upstream.on('error', () => upstream.destroy());
+      if (client.destroyed) upstream.destroy();
+      else client.once('close', () => upstream.destroy());
+    },
+    () => {}, // told once the hello has come
+  );
+  return { socket, inflow };
 }
 
 function tlsRefusal(reason: string): Verdict & { allowed: false } {
@@ -70,36 +106,40 @@ function refuse(accepted: Accepted, verdict: Verdict & { allowed: false }): void
   setTimeout(() => client.destroy(), egressLimits.refusalLingerMs).unref();
 }
 
-async function passThrough(accepted: Accepted, flow: OpenFlow, hello: Buffer): Promise<void> {
-  const { sandbox, client, target, literal } = accepted;
+async function passThrough(
+  accepted: Accepted,
+  { flow, upstream: { socket, inflow } }: { flow: OpenFlow; upstream: Opening },
+  hello: Buffer,
+): Promise<void> {
+  const { client, target } = accepted;
   let upstream: Socket;
   try {
-    upstream = await connectUpstream(sandbox, target, literal);
+    upstream = await socket;
   } catch (error) {
     if (!(error instanceof UpstreamRefusal)) throw error;
     return refuse(accepted, { allowed: false, code: error.code, rule: error.rule, hint: error.message });
   }
   if (flow.over) return void upstream.destroy();
-  client.once('close', () => upstream.destroy());
-  upstream.on('error', () => upstream.destroy());
   upstream.write(hello);
-  const first = await gather(upstream, {
-    test: isHelloRetry,
-    bytesMax: helloBytesMax,
-    msMax: egressLimits.helloMsMax,
+  const options = { test: isHelloRetry, bytesMax: helloBytesMax, msMax: egressLimits.helloMsMax };
+  const first = await gather(upstream, options, (take) => {
+    inflow.take = take;
+    upstream.resume();
+    return () => {
+      inflow.take = () => false; // it stands still
+    };
   });
   if (flow.over) return void upstream.destroy();
-  if (first.result === true) {
-    client.write(first.bytes);
-    const second = await secondHello(client);
-    if (second === undefined || second.serverName !== target.host) {
-      upstream.destroy();
-      return refuse(accepted, tlsRefusal('the second ClientHello names another server'));
-    }
-    upstream.write(second.bytes);
-    client.unshift(second.rest);
-  } else upstream.unshift(first.bytes);
-  flow.relay(upstream);
+  if (first.result !== true) return flow.relay(upstream, inflow, first.bytes);
+  client.write(first.bytes);
+  const second = await secondHello(client);
+  if (second === undefined || second.serverName !== target.host) {
+    upstream.destroy();
+    return refuse(accepted, tlsRefusal('the second ClientHello names another server'));
+  }
+  upstream.write(second.bytes);
+  client.unshift(second.rest);
+  flow.relay(upstream, inflow, Buffer.alloc(0));
 }
 
 /** After a HelloRetryRequest the client says hello again; a server believes the name that stands in either. */

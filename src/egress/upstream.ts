@@ -4,6 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { parseAddress } from '../policy/address.ts';
 import { allowsPrivate, type DenialCode, deniesAddress, type Target } from '../policy/match.ts';
 import { reachFromHere } from '../policy/reach.ts';
+import type { Inflow } from './inflow.ts';
 import { egressLimits } from './limits.ts';
 import type { SandboxEgress } from './sandbox.ts';
 
@@ -45,19 +46,20 @@ export async function addressesFor(
 }
 
 /**
- * Resolves with a connected socket.
+ * Resolves with a connected socket; with an `inflow`, which reads it then, it stands still until it is resumed.
  * @throws UpstreamRefusal
  */
 export async function connectUpstream(
   sandbox: SandboxEgress,
   target: Target,
   literal: string,
+  inflow?: Inflow,
 ): Promise<Socket> {
   const usable = await addressesFor(sandbox, target, literal);
   let last: unknown;
   for (const text of usable.slice(0, egressLimits.addressesTried)) {
     try {
-      return await connectTo(text, target.port);
+      return await connectTo(text, target.port, inflow);
     } catch (error) {
       last = error;
     }
@@ -128,9 +130,11 @@ async function resolve(host: string): Promise<readonly string[]> {
   }
 }
 
-function connectTo(address: string, port: number): Promise<Socket> {
+function connectTo(address: string, port: number, inflow?: Inflow): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host: address, port, allowHalfOpen: true, noDelay: true });
+    const reading = inflow === undefined ? {} : { onread: inflow.onread };
+    const socket = connect({ host: address, port, allowHalfOpen: true, noDelay: true, ...reading });
+    if (inflow !== undefined) socket.pause();
     const timer = setTimeout(() => socket.destroy(new Error('timeout')), egressLimits.connectMsMax);
     socket.once('connect', () => {
       clearTimeout(timer);
