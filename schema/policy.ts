@@ -94,6 +94,12 @@ export const Budgets = Type.Object(
     bytesMax: Type.Optional(Type.Integer({ minimum: 0, description: 'Bytes both ways over the whole life' })),
     connectionsMax: Type.Optional(Type.Integer({ minimum: 0, description: 'Open at once' })),
     connectionsPerMinuteMax: Type.Optional(Type.Integer({ minimum: 0, description: 'New ones per host' })),
+    bytesPerSecondMax: Type.Optional(
+      Type.Integer({
+        minimum: 1024,
+        description: 'Bytes both ways per host; more is slowed down, not refused',
+      }),
+    ),
   },
   closed,
 );

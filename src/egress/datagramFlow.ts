@@ -62,8 +62,13 @@ export class DatagramFlow implements Flow {
       return;
     }
     if (this.#upstream.getSendQueueSize() >= egressLimits.datagramBytesQueuedMax) return;
+    if (!this.#inPace(bytes)) return;
     this.#sent += bytes.length;
     this.#upstream.send(bytes, () => {}); // what does not fit is lost, as anywhere
+  }
+
+  #inPace(bytes: Buffer): boolean {
+    return this.#options.sandbox.inPace(this.target, bytes.length);
   }
 
   async #open(): Promise<void> {
@@ -75,6 +80,7 @@ export class DatagramFlow implements Flow {
     upstream.on('error', () => this.#end('upstream failed'));
     upstream.on('message', (bytes) => {
       this.#idle.refresh();
+      if (!this.#inPace(bytes)) return;
       this.#received += bytes.length;
       this.#options.answer(bytes);
     });

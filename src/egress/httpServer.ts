@@ -1,7 +1,6 @@
 /** Reads requests of a sandbox, on plain HTTP and inside terminated TLS: judges each one, forwards or explains. */
 import { createServer, type IncomingMessage, STATUS_CODES } from 'node:http';
 import { constants, createServer as createHttp2Server, type ServerHttp2Session } from 'node:http2';
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Verdict } from '../policy/match.ts';
 import {
@@ -82,13 +81,13 @@ const noProxy: Refused = {
 };
 
 /** Takes over a connection that the policy has let in (or whose every request it will refuse). */
-export function serveHttp(socket: Socket, flow: OpenFlow, refusal?: Refused): void {
+export function serveHttp(socket: Duplex, flow: OpenFlow, refusal?: Refused): void {
   connections.set(socket, connectionOf(flow, refusal));
   server.emit('connection', socket);
 }
 
 /** The same for a connection that has agreed on HTTP/2. */
-export function serveHttp2(socket: Socket, flow: OpenFlow): void {
+export function serveHttp2(socket: Duplex, flow: OpenFlow): void {
   const remember = (session: ServerHttp2Session): void =>
     void connections.set(session, connectionOf(flow, undefined));
   // Node says so itself only for sockets that its own TLS server accepted; a session would wait for it for ever.

@@ -60,7 +60,7 @@ describe('lane', () => {
     const proxy = await listening((client) => {
       const inflow = new Inflow();
       const upstream = connected(source, inflow);
-      const lane = new Lane(upstream, client);
+      const lane = new Lane(upstream, client, () => 0);
       inflow.take = (chunk) => lane.take(chunk);
       upstream.once('end', () => client.end());
     });

@@ -32,6 +32,8 @@ export const egressLimits = {
   listenMsMax: 5000,
   connectionsPerMinute: 1200,
   hostsCounted: 4096,
+  /** What may pass at once where a policy limits bytes a second; more where a quarter of a second brings more. */
+  paceBurstBytes: 64 * 1024,
   lookupsMax: 8,
   lookupMsMax: 5000,
   /** Addresses of a name are asked for again after this long. */

@@ -1,10 +1,12 @@
 /** One accepted connection on its way: counted, cut, and told of when it ends. */
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Target } from '../policy/match.ts';
 import type { Protocol } from '../policy/policy.ts';
 import type { Inflow } from './inflow.ts';
 import { Lane } from './lane.ts';
 import { egressLimits } from './limits.ts';
+import { Paced } from './paced.ts';
 import type { Flow, SandboxEgress } from './sandbox.ts';
 
 export interface OpenFlowOptions {
@@ -34,6 +36,8 @@ export class OpenFlow implements Flow {
   #client: Socket;
   readonly #connection: Socket;
   #upstream: Socket | undefined;
+  /** Requests are read from it as fast as they come. */
+  #unpaced = false;
   #cutReason: string | undefined;
   #ended = false;
 
@@ -71,8 +75,16 @@ export class OpenFlow implements Flow {
   }
 
   complies(): boolean {
-    return this.compliance();
+    return this.compliance() && !(this.#unpaced && this.sandbox.paced);
   }
+
+  /** The client as requests are read from it, held back where its host has a rate. */
+  paced(): Duplex {
+    this.#unpaced = !this.sandbox.paced;
+    return this.#unpaced ? this.#client : new Paced(this.#client, this.#pace);
+  }
+
+  readonly #pace = (bytes: number): number => this.sandbox.pace(this.target, bytes);
 
   cut(reason: string): void {
     this.#cutReason ??= reason;
@@ -94,13 +106,13 @@ export class OpenFlow implements Flow {
     upstream.on('error', () => this.cut('upstream failed'));
     client.once('close', () => upstream.destroy());
     upstream.once('close', () => client.destroySoon());
-    const out = new Lane(client, upstream);
+    const out = new Lane(client, upstream, this.#pace);
     client.on('data', (chunk: Buffer) => {
       if (!out.take(chunk)) client.pause();
     });
     client.once('end', () => upstream.end());
     upstream.once('end', () => client.end());
-    const back = new Lane(upstream, client);
+    const back = new Lane(upstream, client, this.#pace);
     inflow.take = (chunk) => back.take(chunk);
     if (start.length === 0 || back.take(start)) upstream.resume();
   }

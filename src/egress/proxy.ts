@@ -144,7 +144,7 @@ export class EgressProxy {
     // Without a name there is no Host to agree with: the verdict on the connection is the answer to every request.
     const refusal = admitted.allowed ? verdict : admitted;
     serveHttp(
-      client,
+      flow.paced(),
       flow,
       refusal.allowed || (admitted.allowed && target.host !== undefined) ? undefined : refusal,
     );

@@ -70,6 +70,7 @@ export class SandboxEgress {
     rest: new TokenBucket(egressLimits.denialsPerSecond, egressLimits.denialsBurst),
   };
   readonly #perHost = new Map<string, TokenBucket>();
+  readonly #paces = new Map<string, TokenBucket>();
   #bytesOfEnded = 0;
 
   constructor(
@@ -115,6 +116,7 @@ export class SandboxEgress {
     this.learns = settings.learns === true;
     this.secrets = secrets;
     this.#perHost.clear();
+    this.#paces.clear();
     for (const name of exactNames(policy).slice(0, egressLimits.namesPinnedAhead)) this.pins.addressOf(name);
     for (const flow of [...this.flows]) {
       const allowed = judgeConnection(policy, flow.target, flow.protocol).allowed;
@@ -166,15 +168,39 @@ export class SandboxEgress {
   }
 
   #bucketOf(target: Target): TokenBucket {
+    const perMinute = this.policy.budgets.connectionsPerMinuteMax ?? egressLimits.connectionsPerMinute;
+    return this.#kept(this.#perHost, target, () => new TokenBucket(perMinute / 60, perMinute));
+  }
+
+  /** Whether its hosts have a rate of bytes. */
+  get paced(): boolean {
+    return this.policy.budgets.bytesPerSecondMax !== undefined;
+  }
+
+  /** For how many milliseconds nothing more may be carried from or to this place after these bytes. */
+  pace(target: Target, bytes: number): number {
+    return this.paced ? this.#paceOf(target).spend(bytes) : 0;
+  }
+
+  /** Whether these bytes fit into the place's rate now: for what is lost where it cannot wait. */
+  inPace(target: Target, bytes: number): boolean {
+    return !this.paced || this.#paceOf(target).take(bytes);
+  }
+
+  #paceOf(target: Target): TokenBucket {
+    const perSecond = this.policy.budgets.bytesPerSecondMax ?? 0;
+    const burst = Math.max(egressLimits.paceBurstBytes, perSecond / 4);
+    return this.#kept(this.#paces, target, () => new TokenBucket(perSecond, burst));
+  }
+
+  #kept(buckets: Map<string, TokenBucket>, target: Target, make: () => TokenBucket): TokenBucket {
     const key = target.host ?? String(target.address?.value);
-    let bucket = this.#perHost.get(key);
-    if (bucket === undefined) {
-      if (this.#perHost.size >= egressLimits.hostsCounted) this.#perHost.clear();
-      const perMinute = this.policy.budgets.connectionsPerMinuteMax ?? egressLimits.connectionsPerMinute;
-      bucket = new TokenBucket(perMinute / 60, perMinute);
-      this.#perHost.set(key, bucket);
-    }
-    return bucket;
+    const known = buckets.get(key);
+    if (known !== undefined) return known;
+    if (buckets.size >= egressLimits.hostsCounted) buckets.clear();
+    const made = make();
+    buckets.set(key, made);
+    return made;
   }
 
   bytesUsed(): number {

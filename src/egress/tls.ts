@@ -179,7 +179,7 @@ async function terminate(
   flow.wrapped(inside);
   inside.once('secure', () => {
     clearTimeout(timer);
-    if (inside.alpnProtocol === 'h2') serveHttp2(inside, flow);
-    else serveHttp(inside, flow);
+    if (inside.alpnProtocol === 'h2') serveHttp2(flow.paced(), flow);
+    else serveHttp(flow.paced(), flow);
   });
 }

@@ -99,7 +99,9 @@ async function addressesOf(sandbox: SandboxEgress, host: string): Promise<readon
     );
   }
   sandbox.lookups += 1;
-  const addresses = resolve(host);
+  const addresses = resolve(host, () => {
+    sandbox.lookups -= 1;
+  });
   if (kept.size >= egressLimits.lookupsKept) kept.clear();
   kept.set(host, { addresses, until: now + egressLimits.lookupKeptMs });
   try {
@@ -107,17 +109,18 @@ async function addressesOf(sandbox: SandboxEgress, host: string): Promise<readon
   } catch (error) {
     kept.delete(host);
     throw error;
-  } finally {
-    sandbox.lookups -= 1;
   }
 }
 
-async function resolve(host: string): Promise<readonly string[]> {
+/** @param ended is called when the resolver is done: it may keep its thread long after nobody waits for it any more. */
+async function resolve(host: string, ended: () => void): Promise<readonly string[]> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => late.reject(new Error('timeout')), egressLimits.lookupMsMax);
   try {
     // With the dot at its end the name is looked up as it stands, without the host's search domains.
-    const found = await Promise.race([lookup(`${host}.`, { all: true, order: 'ipv4first' }), late.promise]);
+    const asked = lookup(`${host}.`, { all: true, order: 'ipv4first' });
+    asked.then(ended, ended);
+    const found = await Promise.race([asked, late.promise]);
     return found.map(({ address }) => address);
   } catch {
     throw new UpstreamRefusal(

@@ -22,7 +22,14 @@ const written: fc.Arbitrary<EgressPolicy> = fc.record(
   {
     allow: fc.array(rule, { maxLength: 4 }),
     deny: fc.array(rule, { maxLength: 2 }),
-    budgets: fc.record({ bytesMax: fc.nat(9), connectionsMax: fc.nat(9) }, { requiredKeys: [] }),
+    budgets: fc.record(
+      {
+        bytesMax: fc.nat(9),
+        connectionsMax: fc.nat(9),
+        bytesPerSecondMax: fc.integer({ min: 1024, max: 1033 }),
+      },
+      { requiredKeys: [] },
+    ),
   },
   { requiredKeys: [] },
 );
@@ -78,8 +85,8 @@ it('lets nothing pass that a single level refuses, and never widens a budget', (
           );
         });
         for (const { budgets } of levels) {
-          for (const key of ['bytesMax', 'connectionsMax'] as const) {
-            if (budgets[key] !== undefined) assert.ok((all.budgets[key] ?? 99) <= (budgets[key] ?? 0));
+          for (const key of ['bytesMax', 'connectionsMax', 'bytesPerSecondMax'] as const) {
+            if (budgets[key] !== undefined) assert.ok((all.budgets[key] ?? 9999) <= (budgets[key] ?? 0));
           }
         }
       },

@@ -286,6 +286,9 @@ export function narrow(levels: readonly Level[]): Policy {
   };
   return {
     levels,
-    budgets: { ...least('bytesMax'), ...least('connectionsMax'), ...least('connectionsPerMinuteMax') },
+    budgets: {
+      ...{ ...least('bytesMax'), ...least('connectionsMax') },
+      ...{ ...least('connectionsPerMinuteMax'), ...least('bytesPerSecondMax') },
+    },
   };
 }

@@ -60,6 +60,8 @@ export interface EgressPolicy {
     readonly bytesMax?: number;
     readonly connectionsMax?: number;
     readonly connectionsPerMinuteMax?: number;
+    /** Bytes both ways per host, at least 1024; more is slowed down, not refused. */
+    readonly bytesPerSecondMax?: number;
   };
 }
 
