@@ -69,7 +69,7 @@ s = socket.create_connection(("echo.world.test", 5432), timeout=15)
 threading.Thread(target=lambda: (s.sendall(bytes(${bytes / 2})), s.shutdown(1))).start()
 got = 0
 while part := s.recv(65536): got += len(part)
-print(got)\'`,
+print(got)'`,
     };
     const timed = async (): Promise<Record<string, { seconds: number; said: string[] }>> =>
       Object.fromEntries(
