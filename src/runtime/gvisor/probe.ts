@@ -1,9 +1,10 @@
 /** Finds out whether a runsc works here, by running a program in it. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CommandError, runCommand } from '../../base/child.ts';
 import type { Runsc } from './binary.ts';
+import { launcher } from './launch.ts';
 
 /**
  * Runs the runsc program itself (it is static, so it needs no root file system) inside a sandbox without network.
@@ -13,6 +14,7 @@ export async function probeRunsc(runsc: Runsc): Promise<string | undefined> {
   const directory = await mkdtemp(join(tmpdir(), 'casemate-probe-'));
   const state = join(directory, 'state');
   const root = join(directory, 'root');
+  const output = join(directory, 'output');
   const base = [
     runsc.path,
     `--root=${state}`,
@@ -30,8 +32,13 @@ export async function probeRunsc(runsc: Runsc): Promise<string | undefined> {
       linux: { namespaces: [{ type: 'pid' }, { type: 'mount' }, { type: 'ipc' }, { type: 'uts' }] },
     };
     await writeFile(join(directory, 'config.json'), JSON.stringify(config));
-    const ran = await runCommand([...base, 'run', `--bundle=${directory}`, 'probe'], { timeoutMs: 5000 });
-    return ran.stdout.includes('runsc version') ? undefined : 'it ran, but nothing came out of the sandbox';
+    await writeFile(output, '');
+    // Through the launcher as every sandbox: what runsc mounts for itself goes away with its mount namespace.
+    const place = [launcher, '/proc/self/ns/net', '/dev/null', output, ''];
+    await runCommand([...place, ...base, 'run', `--bundle=${directory}`, 'probe'], { timeoutMs: 5000 });
+    return (await readFile(output, 'utf8')).includes('runsc version')
+      ? undefined
+      : 'it ran, but nothing came out of the sandbox';
   } catch (error) {
     await runCommand([...base, 'delete', '--force', 'probe'], { timeoutMs: 5000 }).catch(() => {});
     return error instanceof CommandError ? error.message.slice(-300) : String(error);
