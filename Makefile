@@ -7,7 +7,7 @@ UNIT := $(shell git ls-files --cached --others --exclude-standard 'src/*.test.ts
 SYSTEM := $(wildcard test/system/*.test.ts)
 LONG := $(wildcard test/long/*.test.ts)
 
-.PHONY: setup demo test test-all test-kvm fuzz check bench format docs clean templates
+.PHONY: setup runsc demo test test-all test-kvm fuzz check bench format docs clean templates
 
 setup:
 	@scripts/setup.sh
@@ -36,6 +36,10 @@ test-kvm: templates
 fuzz: setup
 	@CASEMATE_FUZZ_SECONDS=$${CASEMATE_FUZZ_SECONDS:-120} $(NODE) --test test/fuzz.test.ts
 	@cd guest-agent && $(GO) test -run '^$$' -fuzz '^FuzzDecoder$$' -fuzztime $${CASEMATE_FUZZ_SECONDS:-120}s .
+
+# gVisor's newest build in the place of Debian's, where Go's module proxy can be reached.
+runsc: setup
+	@scripts/newest-runsc.sh
 
 check: setup
 	@node_modules/.bin/biome format .

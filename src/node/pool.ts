@@ -16,6 +16,8 @@ export interface PoolOptions {
 const quietMs = 80;
 /** So many of the next to be taken are awake already: the first answer after standing still takes 10 ms longer. */
 const awakeAhead = 2;
+/** Waking up is processor work too: it waits until the one that was taken has had time for its first program. */
+const wakeMs = 30;
 /** After a failure the next try waits this long. */
 const failureMs = 5000;
 
@@ -27,6 +29,7 @@ export class Pool {
   #size: number;
   #making: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #wakeTimer: NodeJS.Timeout | undefined;
   #stopped = false;
 
   constructor(options: PoolOptions) {
@@ -40,7 +43,7 @@ export class Pool {
   /** The warm one that waited longest, or undefined. */
   take(): LiveSandbox | undefined {
     const taken = this.#ready.shift();
-    this.#wakeNext();
+    this.#wakeTimer ??= setTimeout(() => this.#wakeNext(), wakeMs);
     this.#later(quietMs);
     return taken;
   }
@@ -65,10 +68,11 @@ export class Pool {
   }
 
   #wakeNext(): void {
-    const next = this.#ready[awakeAhead - 1];
-    if (next === undefined) return;
-    next.rest.wake();
-    void next.guest.ping().catch(() => {}); // what it loads again is loaded now; its end is heard of elsewhere
+    this.#wakeTimer = undefined;
+    for (const next of this.#ready.slice(0, awakeAhead)) {
+      if (!next.rest.wake()) continue;
+      void next.guest.ping().catch(() => {}); // what it loads again is loaded now; its end is heard of elsewhere
+    }
   }
 
   resize(size: number): void {
@@ -115,6 +119,7 @@ export class Pool {
   async stop(): Promise<readonly LiveSandbox[]> {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#wakeTimer);
     await this.#making;
     return this.#ready;
   }

@@ -31,8 +31,11 @@ export class Rest {
     this.#write(true);
   }
 
-  wake(): void {
-    if (this.#still) this.#write(false);
+  /** @returns whether it stood still. */
+  wake(): boolean {
+    if (!this.#still) return false;
+    this.#write(false);
+    return true;
   }
 
   /** It goes on; the returned function, called once, says that this use is over. */
