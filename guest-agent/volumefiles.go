@@ -55,7 +55,18 @@ func (v *volumeFiles) clearUploads() {
 	}
 }
 
-func volumeCall(raw json.RawMessage) (volumeParams, error) {
+// volumeCall is the handler of a call that takes checked parameters.
+func volumeCall(answer func(*stream, volumeParams) (interface{}, error)) handler {
+	return func(s *stream, raw json.RawMessage) (interface{}, error) {
+		params, err := volumeParamsOf(raw)
+		if err != nil {
+			return nil, err
+		}
+		return answer(s, params)
+	}
+}
+
+func volumeParamsOf(raw json.RawMessage) (volumeParams, error) {
 	var params volumeParams
 	if err := decode(raw, &params); err != nil {
 		return params, err
@@ -112,19 +123,11 @@ func (v *volumeFiles) describe(clean string) (interface{}, error) {
 	return entryOfVolume(file, clean)
 }
 
-func (v *volumeFiles) stat(_ *stream, raw json.RawMessage) (interface{}, error) {
-	params, err := volumeCall(raw)
-	if err != nil {
-		return nil, err
-	}
+func (v *volumeFiles) stat(_ *stream, params volumeParams) (interface{}, error) {
 	return v.describe(params.Path)
 }
 
-func (v *volumeFiles) list(s *stream, raw json.RawMessage) (interface{}, error) {
-	params, err := volumeCall(raw)
-	if err != nil {
-		return nil, err
-	}
+func (v *volumeFiles) list(s *stream, params volumeParams) (interface{}, error) {
 	if params.Depth < 1 || params.Depth > listDepthMax {
 		return nil, fail("invalid_request", "depth is 1 to 32")
 	}
@@ -185,11 +188,7 @@ func (v *volumeFiles) listOne(l *listing, folder *os.File, name, clean string, d
 	return nil
 }
 
-func (v *volumeFiles) mkdir(_ *stream, raw json.RawMessage) (interface{}, error) {
-	params, err := volumeCall(raw)
-	if err != nil {
-		return nil, err
-	}
+func (v *volumeFiles) mkdir(_ *stream, params volumeParams) (interface{}, error) {
 	at, name, err := v.parent(params.Path, params.maker())
 	if err != nil {
 		return nil, err
@@ -244,11 +243,7 @@ func giveTo(file *os.File, mode uint32, uid, gid int) error {
 	return syscall.Fchmod(int(file.Fd()), mode)
 }
 
-func (v *volumeFiles) move(_ *stream, raw json.RawMessage) (interface{}, error) {
-	params, err := volumeCall(raw)
-	if err != nil {
-		return nil, err
-	}
+func (v *volumeFiles) move(_ *stream, params volumeParams) (interface{}, error) {
 	from, name, err := v.parent(params.From, nil)
 	if err != nil {
 		return nil, err
@@ -271,11 +266,7 @@ func (v *volumeFiles) move(_ *stream, raw json.RawMessage) (interface{}, error) 
 	return v.describe(params.To)
 }
 
-func (v *volumeFiles) remove(s *stream, raw json.RawMessage) (interface{}, error) {
-	params, err := volumeCall(raw)
-	if err != nil {
-		return nil, err
-	}
+func (v *volumeFiles) remove(s *stream, params volumeParams) (interface{}, error) {
 	at, name, err := v.parent(params.Path, nil)
 	if err != nil {
 		return nil, err
@@ -303,11 +294,7 @@ func (s *stream) wanted() bool {
 }
 
 // change gives a file or a folder another owner or mode.
-func (v *volumeFiles) change(_ *stream, raw json.RawMessage) (interface{}, error) {
-	params, err := volumeCall(raw)
-	if err != nil {
-		return nil, err
-	}
+func (v *volumeFiles) change(_ *stream, params volumeParams) (interface{}, error) {
 	file, stat, err := v.openContent(params.Path)
 	if err != nil {
 		return nil, err
@@ -355,11 +342,7 @@ func (v *volumeFiles) openContent(clean string) (*os.File, syscall.Stat_t, error
 	return file, stat, nil
 }
 
-func (v *volumeFiles) read(s *stream, raw json.RawMessage) (interface{}, error) {
-	params, err := volumeCall(raw)
-	if err != nil {
-		return nil, err
-	}
+func (v *volumeFiles) read(s *stream, params volumeParams) (interface{}, error) {
 	if params.Offset < 0 || params.Length != nil && *params.Length < 0 {
 		return nil, fail("invalid_request", "offset and length are not negative")
 	}
@@ -385,11 +368,7 @@ func (v *volumeFiles) read(s *stream, raw json.RawMessage) (interface{}, error) 
 }
 
 // write takes a file from the host. It is there whole, and on the disk, when this answers; half an upload leaves what was.
-func (v *volumeFiles) write(s *stream, raw json.RawMessage) (interface{}, error) {
-	params, err := volumeCall(raw)
-	if err != nil {
-		return nil, err
-	}
+func (v *volumeFiles) write(s *stream, params volumeParams) (interface{}, error) {
 	at, name, err := v.parent(params.Path, params.maker())
 	if err != nil {
 		return nil, err

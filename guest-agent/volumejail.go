@@ -233,16 +233,16 @@ func serveInJail() error {
 	}
 	a := &agent{bootID: newBootID(), methods: map[string]handler{
 		"ping":         func(*stream, json.RawMessage) (interface{}, error) { return nil, nil },
-		"file.stat":    files.stat,
-		"file.list":    files.list,
-		"file.mkdir":   files.mkdir,
-		"file.move":    files.move,
-		"file.remove":  files.remove,
-		"file.change":  files.change,
-		"file.read":    files.read,
-		"file.write":   files.write,
-		"file.archive": files.archive,
-		"file.extract": files.extract,
+		"file.stat":    volumeCall(files.stat),
+		"file.list":    volumeCall(files.list),
+		"file.mkdir":   volumeCall(files.mkdir),
+		"file.move":    volumeCall(files.move),
+		"file.remove":  volumeCall(files.remove),
+		"file.change":  volumeCall(files.change),
+		"file.read":    volumeCall(files.read),
+		"file.write":   volumeCall(files.write),
+		"file.archive": volumeCall(files.archive),
+		"file.extract": volumeCall(files.extract),
 		"fuse":         files.fuse,
 	}}
 	return a.serve(os.Stdin, os.Stdout)

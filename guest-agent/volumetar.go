@@ -2,7 +2,6 @@ package main
 
 import (
 	"archive/tar"
-	"encoding/json"
 	"io"
 	"os"
 	"path"
@@ -22,11 +21,7 @@ const (
 )
 
 // archive sends a folder as a tar stream, names relative to it.
-func (v *volumeFiles) archive(s *stream, raw json.RawMessage) (interface{}, error) {
-	params, err := volumeCall(raw)
-	if err != nil {
-		return nil, err
-	}
+func (v *volumeFiles) archive(s *stream, params volumeParams) (interface{}, error) {
 	folder, err := v.open(params.Path, entered)
 	if err != nil {
 		return nil, err
@@ -192,11 +187,7 @@ func (zeros) Read(into []byte) (int, error) {
 }
 
 // extract unpacks a tar stream into a folder. It stops at what it refuses, and names it; what came before stays.
-func (v *volumeFiles) extract(s *stream, raw json.RawMessage) (interface{}, error) {
-	params, err := volumeCall(raw)
-	if err != nil {
-		return nil, err
-	}
+func (v *volumeFiles) extract(s *stream, params volumeParams) (interface{}, error) {
 	base, err := v.open(params.Path, entered)
 	if err != nil {
 		return nil, err

@@ -1,10 +1,10 @@
 /** Routes of files; all file work happens inside the sandbox, with its user's rights. */
-import type { Static } from '@sinclair/typebox';
+import type { Static, TSchema } from '@sinclair/typebox';
 import { Readable } from 'node:stream';
 import * as api from '../../../schema/api.ts';
 import { CasemateError } from '../../base/errors.ts';
 import type { FileContent } from '../../guest/calls.ts';
-import type { FileEvent } from '../../guest/types.ts';
+import type { FileEntry, FileEvent } from '../../guest/types.ts';
 import type { Call, Route } from './route.ts';
 import { idOf } from './sandboxRoutes.ts';
 import { fileView } from './views.ts';
@@ -90,6 +90,23 @@ async function* linesOf(events: AsyncIterable<FileEvent>): AsyncGenerator<string
   }
 }
 
+/** A route that changes a file and answers with what it is then. */
+export function entryRoute<Body extends TSchema>({
+  change,
+  ...route
+}: Pick<Route, 'path' | 'summary' | 'params'> & {
+  readonly body: Body;
+  readonly change: (call: Call, body: Static<Body>) => Promise<FileEntry>;
+}): Route {
+  return {
+    ...route,
+    method: 'POST',
+    status: 200,
+    answer: api.FileEntry,
+    handle: async (call) => fileView(await change(call, call.body as Static<Body>)),
+  };
+}
+
 export const fileRoutes: readonly Route[] = [
   {
     method: 'GET',
@@ -161,38 +178,26 @@ export const fileRoutes: readonly Route[] = [
       return { entries: entries.map(fileView), truncated };
     },
   },
-  {
-    method: 'POST',
+  entryRoute({
     path: `${filesPath}/mkdir`,
     summary: 'Make a directory',
     params: sandboxParams,
     body: api.MakeDirectory,
-    status: 200,
-    answer: api.FileEntry,
-    handle: async (call) => {
-      const body = call.body as Static<typeof api.MakeDirectory>;
+    change: (call, body) => {
       const record = { action: 'file.mkdir', detail: { path: body.path } } as const;
-      return fileView(
-        await call.core.withGuest(call.principal, idOf(call), record, (guest) => guest.fileMkdir(body)),
-      );
+      return call.core.withGuest(call.principal, idOf(call), record, (guest) => guest.fileMkdir(body));
     },
-  },
-  {
-    method: 'POST',
+  }),
+  entryRoute({
     path: `${filesPath}/move`,
     summary: 'Move or rename a file',
     params: sandboxParams,
     body: api.MoveFile,
-    status: 200,
-    answer: api.FileEntry,
-    handle: async (call) => {
-      const body = call.body as Static<typeof api.MoveFile>;
+    change: (call, body) => {
       const record = { action: 'file.move', detail: { from: body.from, to: body.to } } as const;
-      return fileView(
-        await call.core.withGuest(call.principal, idOf(call), record, (guest) => guest.fileMove(body)),
-      );
+      return call.core.withGuest(call.principal, idOf(call), record, (guest) => guest.fileMove(body));
     },
-  },
+  }),
   {
     method: 'GET',
     path: `${filesPath}/watch`,

@@ -6,7 +6,7 @@ import * as shapes from '../../../schema/volumeFiles.ts';
 import { VolumeName } from '../../../schema/volumes.ts';
 import type { AuditAction } from '../../control/recorder.ts';
 import type { VolumeClient } from '../../guest/volumeClient.ts';
-import { rangeOf, sendContent } from './fileRoutes.ts';
+import { entryRoute, rangeOf, sendContent } from './fileRoutes.ts';
 import type { Call, Route } from './route.ts';
 import { idOf } from './sandboxRoutes.ts';
 import { fileView } from './views.ts';
@@ -119,48 +119,29 @@ export const volumeFileRoutes: readonly Route[] = [
       return { entries: entries.map(fileView), truncated };
     },
   },
-  {
-    method: 'POST',
+  entryRoute({
     path: `${path}/mkdir`,
     summary: 'Make a folder in a volume',
     params,
     body: shapes.VolumeMakeDirectory,
-    status: 200,
-    answer: api.FileEntry,
-    handle: async (call) => {
-      const body = call.body as Static<typeof shapes.VolumeMakeDirectory>;
-      return fileView(
-        await use(call, 'file.mkdir', { path: body.path }, (files) => files.mkdir(body.path, body)),
-      );
-    },
-  },
-  {
-    method: 'POST',
+    change: (call, body) =>
+      use(call, 'file.mkdir', { path: body.path }, (files) => files.mkdir(body.path, body)),
+  }),
+  entryRoute({
     path: `${path}/move`,
     summary: 'Move or rename a file of a volume',
     params,
     body: shapes.VolumeMoveFile,
-    status: 200,
-    answer: api.FileEntry,
-    handle: async (call) => {
-      const body = call.body as Static<typeof shapes.VolumeMoveFile>;
-      return fileView(await use(call, 'file.move', body, (files) => files.move(body.from, body.to)));
-    },
-  },
-  {
-    method: 'POST',
+    change: (call, body) => use(call, 'file.move', body, (files) => files.move(body.from, body.to)),
+  }),
+  entryRoute({
     path: `${path}/change`,
     summary: 'Give a file of a volume another owner or mode',
     params,
     body: shapes.VolumeChangeFile,
-    status: 200,
-    answer: api.FileEntry,
-    handle: async (call) => {
-      const { path: changed, ...owner } = call.body as shapes.VolumeChangeFile;
-      const detail = { path: changed, ...owner };
-      return fileView(await use(call, 'file.change', detail, (files) => files.change(changed, owner)));
-    },
-  },
+    change: (call, { path: changed, ...owner }) =>
+      use(call, 'file.change', { path: changed, ...owner }, (files) => files.change(changed, owner)),
+  }),
   {
     method: 'GET',
     path: `${path}/archive`,
