@@ -41,6 +41,7 @@ it('makes a root file system with its user and no trace of the host', { skip }, 
     process.umask(umask);
   }
   const read = (path: string): string => readFileSync(join(root, path), 'utf8');
+  assert.deepEqual(readdirSync(folder), ['whole']);
   assert.match(read('etc/passwd'), /^user:x:1000:1000:.*:\/home\/user:\/bin\/bash$/m);
   assert.equal(read('etc/sudoers.d/user'), 'user ALL=(ALL) NOPASSWD:ALL\n');
   assert.equal(read('etc/resolv.conf') + read('etc/machine-id'), 'nameserver 198.18.0.1\n');
@@ -71,6 +72,7 @@ it('leaves no process and no mount when the builder is killed in the middle', { 
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   await phaseOf(builder, 'extract');
+  assert.ok(readdirSync(`${root}.tmp`).length > 0, 'its temporary files lie beside it');
   assert.ok(processesNaming(root) > 1);
   builder.kill('SIGKILL');
   for (let round = 0; round < 50 && processesNaming(root) > 0; round += 1) await sleep(100);

@@ -1,5 +1,6 @@
 /** Makes a template's root file system from Debian packages with mmdebstrap. */
 import { spawn } from 'node:child_process';
+import { mkdir, rm } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import type { TemplateDefinition } from './definition.ts';
 import { additionHooks, removeAdditions, stageAdditions } from './additions.ts';
@@ -46,13 +47,19 @@ export async function buildRootfs(
   onProgress: (progress: BuildProgress) => void,
 ): Promise<void> {
   const mirror = await debianMirror();
+  const temporary = temporaryBeside(directory);
   try {
+    await mkdir(temporary);
     await stageAdditions(definition, directory, onProgress);
     await runMmdebstrap(definition, directory, mirror, onProgress);
   } finally {
     await removeAdditions(directory);
+    await rm(temporary, { recursive: true, force: true });
   }
 }
+
+/** What mmdebstrap leaves when it is killed lies beside what it builds, and goes with that. */
+const temporaryBeside = (directory: string): string => `${directory}.tmp`;
 
 async function runMmdebstrap(
   definition: TemplateDefinition,
@@ -71,6 +78,7 @@ async function runMmdebstrap(
     // SIGKILL, because unshare holds the others back while its child runs.
     const child = spawn(program, argv, {
       stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, TMPDIR: temporaryBeside(directory) },
       timeout: buildMsMax,
       killSignal: 'SIGKILL',
     });

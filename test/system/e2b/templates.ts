@@ -1,5 +1,5 @@
 /** Calls each method of E2B's template builders in builds on a live server, and notes for each what became of its build. */
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ConnectionOpts, LogEntry } from 'e2b';
@@ -94,6 +94,7 @@ export async function templateCalls(sdk: Sdk, options: ConnectionOpts, recorder:
     if (builder !== undefined) note([method], await outcome(builder, 'other'));
   for (const entry of heard) entry.toString();
   await templateStatics(sdk, options, begun().fromTemplate?.('built') as Builder, recorder);
+  rmSync(folder, { recursive: true });
 }
 
 async function templateStatics(
