@@ -138,6 +138,13 @@ export const EventQuery = Type.Object(
   closed,
 );
 
+export const MetricsQuery = Type.Object(
+  {
+    start: Type.Optional(Type.Integer({ description: 'Seconds since 1970' })),
+    end: Type.Optional(Type.Integer({ description: 'Seconds since 1970' })),
+  },
+  closed,
+);
 export const ListQuery = Type.Object(
   {
     metadata: Type.Optional(Type.String()),

@@ -45,6 +45,12 @@ export const limits = {
   hostMemoryReserveMib: 1024,
   /** Host disk that admission never gives away. */
   hostDiskReserveMib: 2048,
+  /** How often what running sandboxes use is written down. */
+  usageSampleMs: 5000,
+  /** Samples of what one sandbox used that are kept. */
+  usageSamplesMax: 720,
+  /** Sandboxes whose use is read in one call of the root process. */
+  usageReadsMax: 50,
   /** How often snapshots are looked through for those that have outlived their retention. */
   snapshotSweepMs: 60_000,
   /** Size of a volume that asks for none. */

@@ -42,6 +42,7 @@ import { SandboxTokens } from './tokens.ts';
 import { VolumeBackups } from './volumeBackups.ts';
 import { VolumeFiles } from './volumeFiles.ts';
 import { Volumes } from './volumes.ts';
+import { Usage } from './usage.ts';
 import { Webhooks } from './webhooks.ts';
 
 export interface CoreOptions {
@@ -89,6 +90,7 @@ export class Core {
   readonly webhooks: Webhooks;
   readonly policies: Policies;
   readonly previews: Previews;
+  readonly usage: Usage;
   readonly #options: CoreOptions;
   readonly #recorder: Recorder;
   readonly #egress: Egress;
@@ -123,6 +125,7 @@ export class Core {
       catalog: this.images.catalog,
       volumes: this.volumes,
     });
+    this.usage = new Usage({ ...shared, sandboxes: this.sandboxes });
     this.snapshots = new Snapshots({ ...options, recorder: this.#recorder, sandboxes: this.sandboxes });
     this.tokens = new SandboxTokens(options.tokenSecret);
     this.previews = new Previews({ ...shared, sandboxes: this.sandboxes });
@@ -137,9 +140,11 @@ export class Core {
     await this.snapshots.reconcile();
     await this.volumes.reconcile();
     this.webhooks.start();
+    this.usage.start();
   }
 
   async stop(): Promise<void> {
+    this.usage.stop();
     this.sandboxes.stop();
     this.snapshots.stop();
     await this.images.stop();

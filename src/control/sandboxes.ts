@@ -38,6 +38,7 @@ export class Sandboxes {
   readonly #options: SandboxesOptions;
   readonly #reaper: Reaper;
   readonly #pauses: Pauses;
+  readonly #endedListeners: ((id: string) => void)[] = [];
   /** Creates under way, by tenant and Idempotency-Key: callers with the same key wait for the same answer. */
   readonly #creating = new Map<string, Promise<SandboxRow>>();
 
@@ -218,6 +219,11 @@ export class Sandboxes {
     return running;
   }
 
+  /** `listener` hears of each sandbox that has ended, for whatever reason. */
+  onEnded(listener: (id: string) => void): void {
+    this.#endedListeners.push(listener);
+  }
+
   get(principal: Principal, id: string): SandboxRow {
     return sandboxFor(this.#options.store, principal, id);
   }
@@ -392,6 +398,7 @@ export class Sandboxes {
     const ending = row.state === 'ending' ? row : advance(row, 'ending', at, reason);
     const final = advance(ending, 'ended', at);
     store.sandboxes.update(final);
+    for (const listener of this.#endedListeners) listener(id);
     const why = final.endReason ?? reason;
     if (why === 'memory_limit' || why === 'process_limit') {
       const { memoryMib, pids } = row.limits;

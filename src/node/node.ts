@@ -27,6 +27,7 @@ import type {
   StartCommand,
   TemplateInfo,
 } from './types.ts';
+import { HostUsage } from './usage.ts';
 import { attachedOf, HostVolumes } from './volumes.ts';
 
 const defaultLimits: SandboxLimits = {
@@ -55,6 +56,7 @@ export class HostNode implements SandboxNode {
   readonly builds: NodeBuilds;
   readonly volumes: HostVolumes;
   readonly disk: HostDisk;
+  readonly usage: HostUsage;
   readonly #options: HostNodeOptions;
   readonly #live = new Map<string, LiveSandbox>();
   /** What the root process said of each that was connected to. */
@@ -72,6 +74,7 @@ export class HostNode implements SandboxNode {
   constructor(options: HostNodeOptions) {
     this.#options = options;
     this.volumes = new HostVolumes(options.root, options.diskProbeDir);
+    this.usage = new HostUsage(options.root, this.#live);
     this.disk = new HostDisk(options.root, options.diskProbeDir);
     this.builds = new HostBuilds({
       root: options.root,

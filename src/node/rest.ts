@@ -26,6 +26,10 @@ export class Rest {
     this.#sandbox = sandbox;
   }
 
+  get isStill(): boolean {
+    return this.#still;
+  }
+
   /** Stands still at once; for a sandbox in which nothing of a user runs yet. */
   standStill(): void {
     this.#write(true);

@@ -236,6 +236,12 @@ export interface SandboxNode {
   /** Idempotent; resolves when nothing of it is left on the host. */
   destroy(id: string): Promise<void>;
   inspect(id: string): Promise<Inspection>;
+  readonly usage: {
+    /** Ids of sandboxes that somebody has and that do not stand still. */
+    awake(): readonly string[];
+    /** Read from outside of them: nothing wakes. Those that are not there are left out. */
+    of(ids: readonly string[]): Promise<ReadonlyMap<string, Inspection>>;
+  };
   /** `listener` hears of sandboxes whose agent stream ended by itself, after the node destroyed the rest of them. */
   onGone(listener: (id: string, why: GoneReason) => void): void;
   /** `listener` hears of sandboxes that go on with another address, after their runtime had to end them for a snapshot. */

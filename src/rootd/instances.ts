@@ -364,6 +364,11 @@ export class Instances {
     return this.#driver(this.#entry(id).runtime).inspect(id);
   }
 
+  async inspectAll(ids: readonly string[]): Promise<Record<string, Inspection>> {
+    const there = ids.filter((id) => this.#options.journal.get(id) !== undefined);
+    return Object.fromEntries(await Promise.all(there.map(async (id) => [id, await this.inspect(id)])));
+  }
+
   #entry(id: string): JournalEntry {
     const entry = this.#options.journal.get(id);
     if (entry === undefined) throw new CasemateError('not_found', `No sandbox ${id} runs on this node.`);

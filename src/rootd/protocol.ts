@@ -154,6 +154,8 @@ export interface RootMethods {
   removeSnapshot: { params: { snapshotId: string }; result: Record<string, never> };
   setLimits: { params: { id: string; limits: SandboxLimits }; result: Record<string, never> };
   inspect: { params: { id: string }; result: Inspection };
+  /** By id; those that are not there are left out. */
+  inspectAll: { params: { ids: readonly string[] }; result: Record<string, Inspection> };
   destroy: { params: { id: string }; result: Inspection };
   templates: { params: Record<string, never>; result: RootTemplate[] };
   buildTemplate: { params: { template: string }; result: RootTemplate };

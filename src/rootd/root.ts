@@ -257,6 +257,7 @@ export class Root {
       },
       volumes: () => this.#volumes.list(),
       inspect: ({ id }) => instances.inspect(id),
+      inspectAll: ({ ids }) => instances.inspectAll(ids),
       destroy: async ({ id }) => {
         const last = await instances.destroy(id);
         await this.#builds.ended(id);

@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
 import { CasemateError } from '../base/errors.ts';
 import { sandboxIdPattern } from '../base/ids.ts';
+import { limits } from '../base/limits.ts';
 import type { SandboxLimits } from '../runtime/driver.ts';
 import * as build from './buildParams.ts';
 import {
@@ -139,6 +140,8 @@ async function dispatch(
       return handlers[request.method]({ volumeId: sandboxId(params, 'volumeId') }, progress);
     case 'removeSnapshot':
       return handlers.removeSnapshot({ snapshotId: sandboxId(params, 'snapshotId') }, progress);
+    case 'inspectAll':
+      return handlers.inspectAll({ ids: sandboxIds(params) }, progress);
     case 'inspect':
     case 'destroy':
       return handlers[request.method]({ id: sandboxId(params) }, progress);
@@ -172,6 +175,12 @@ function sandboxId(params: Record<string, unknown>, field = 'id'): string {
   const id = params[field];
   if (typeof id === 'string' && sandboxIdPattern.test(id)) return id;
   throw new CasemateError('invalid_request', `"${field}" has 20 characters of [a-z0-9].`);
+}
+
+function sandboxIds({ ids }: Record<string, unknown>): string[] {
+  if (Array.isArray(ids) && ids.length <= limits.usageReadsMax)
+    return ids.map((id: unknown) => sandboxId({ id }));
+  throw new CasemateError('invalid_request', `"ids" are ${limits.usageReadsMax} ids at most.`);
 }
 
 function diskKind(kind: unknown): RootDiskKind {

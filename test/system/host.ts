@@ -28,6 +28,16 @@ export function tracesOf(dataDir: string): HostTraces {
   };
 }
 
+/** Whether the kernel holds a sandbox still. */
+export function standsStill(dataDir: string, id: string): boolean {
+  const parent = `casemate-${readFileSync(join(dataDir, 'instance'), 'utf8').trim()}`;
+  const files = ['cgroup.freeze', 'freezer.state'];
+  return hierarchies(join(parent, id))
+    .flatMap((folder) => files.map((file) => join(folder, file)))
+    .filter((file) => existsSync(file))
+    .some((file) => ['1', 'FROZEN'].includes(readFileSync(file, 'utf8').trim()));
+}
+
 function countEntries(folder: string): number {
   return existsSync(folder) ? readdirSync(folder).length : 0;
 }
@@ -39,13 +49,16 @@ function namespaces(): string[] {
 /** Sandboxes that still have a control group, in whichever hierarchy. */
 function countCgroups(parent: string): number {
   const found = new Set<string>();
-  for (const controller of ['', ...readdirSync('/sys/fs/cgroup')]) {
-    const folder = join('/sys/fs/cgroup', controller, parent);
-    if (!existsSync(folder)) continue;
+  for (const folder of hierarchies(parent))
     for (const entry of readdirSync(folder, { withFileTypes: true }))
       if (entry.isDirectory()) found.add(entry.name);
-  }
   return found.size;
+}
+
+function hierarchies(parent: string): string[] {
+  return ['', ...readdirSync('/sys/fs/cgroup')]
+    .map((controller) => join('/sys/fs/cgroup', controller, parent))
+    .filter((folder) => existsSync(folder));
 }
 
 /** Ids of processes whose command line names `text`. */

@@ -21,6 +21,7 @@ import type {
   SandboxInfo,
   SandboxLimits,
   SandboxMetrics,
+  UsageSample,
   SandboxState,
   SnapshotInfo,
   VolumeMount,
@@ -244,6 +245,18 @@ export class Sandbox implements AsyncDisposable {
 
   async metrics(): Promise<SandboxMetrics> {
     return this.#transport.json('GET', `${this.#path}/metrics`);
+  }
+
+  /**
+   * What it used over time, oldest first: a sample each few seconds that it ran, and one of now. It is not woken, and the
+   * last hour or so is kept for as long as the server runs.
+   * @example
+   * const lately = await sbx.metricsHistory({ start: new Date(Date.now() - 60_000) });
+   */
+  async metricsHistory({ start, end }: { start?: Date; end?: Date } = {}): Promise<UsageSample[]> {
+    const query = { start: start?.toISOString(), end: end?.toISOString() };
+    const path = `${this.#path}/metrics/history`;
+    return (await this.#transport.json<{ items: UsageSample[] }>('GET', path, { query })).items;
   }
 
   /** Milliseconds from the server to the guest agent and back. */

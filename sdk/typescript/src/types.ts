@@ -176,6 +176,18 @@ export interface SandboxMetrics {
   readonly uptimeMs: number;
 }
 
+export interface UsageSample {
+  /** ISO 8601, UTC. */
+  readonly at: string;
+  /** Of one processor, since the sample before: two busy processors are 200. */
+  readonly cpuPercent: number;
+  readonly memoryBytes: number;
+  readonly memoryLimitBytes: number;
+  readonly diskBytes: number;
+  readonly diskLimitBytes: number;
+  readonly pids: number;
+}
+
 export interface ExitInfo {
   /** 128 + the signal's number where a signal ended it. */
   readonly exitCode: number;

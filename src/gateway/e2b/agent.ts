@@ -16,6 +16,7 @@ import { readFile, writeFiles } from './fileRoutes.ts';
 import { filesystemService } from './filesystemService.ts';
 import { isGone, notFoundRefusal, pathOf, queryOf, sendJson } from './http.ts';
 import { processService } from './processService.ts';
+import { processorsOf } from './views.ts';
 import { Watchers } from './watchers.ts';
 
 export class Agent {
@@ -132,7 +133,7 @@ async function sendMetrics(call: AgentCall, response: ServerResponse): Promise<v
   const mebibyte = 1024 * 1024;
   sendJson(response, 200, {
     ts: Math.floor(Date.parse(now.at) / 1000),
-    cpu_count: Math.max(1, Math.ceil(given.cpus)),
+    cpu_count: processorsOf(given),
     // Over the whole life of the sandbox: this route has one look only.
     cpu_used_pct: Math.round((now.cpuMicroseconds / 10 / Math.max(1, now.uptimeMs)) * 100) / 100,
     mem_total: now.memoryLimitBytes,

@@ -1,11 +1,12 @@
 /** E2B's control plane: a sandbox from its creation to its end. */
 import type { Static } from '@sinclair/typebox';
-import { setTimeout as sleep } from 'node:timers/promises';
 import * as rest from '../../../schema/e2b/rest.ts';
 import type { EgressPolicy } from '../../../schema/policy.ts';
 import { CasemateError } from '../../base/errors.ts';
 import { limits } from '../../base/limits.ts';
+import type { UsageWindow } from '../../control/usage.ts';
 import type { SandboxRow, SandboxState } from '../../store/types.ts';
+import { timeOf } from '../time.ts';
 import { unsupported } from './errors.ts';
 import {
   access,
@@ -19,11 +20,10 @@ import {
 import { metadataOf } from './metadata.ts';
 import { policyOf, type WrittenNetwork } from './network.ts';
 import type { Call, Route } from './route.ts';
-import { detailView, labels, listedView } from './views.ts';
+import { detailView, labels, listedView, metricView } from './views.ts';
 
 type NewSandbox = Static<typeof rest.NewSandbox>;
 
-const cpuSampleMs = 200;
 async function create(call: Call, timeoutMsDefault: number): Promise<unknown> {
   const body = call.body as NewSandbox;
   refuseWhatIsMissing(body);
@@ -95,7 +95,9 @@ async function list(call: Call): Promise<unknown> {
       states: statesOf(query.state),
       metadata: metadataOf(query.metadata),
       ...(template === undefined ? {} : { template: templateOf(template) }),
-      ...(startedAfter === undefined ? {} : { createdAfter: timeOf(startedAfter) }),
+      ...(startedAfter === undefined
+        ? {}
+        : { createdAfter: new Date(timeOf(startedAfter, 'startedAfter')).toISOString() }),
     },
     {
       limit: query.limit ?? limits.pageItemsMax,
@@ -105,13 +107,6 @@ async function list(call: Call): Promise<unknown> {
   );
   if (page.nextCursor !== undefined) call.reply.header('x-next-token', page.nextCursor);
   return page.items.map(listedView);
-}
-
-/** @throws CasemateError `invalid_request` */
-function timeOf(text: string): string {
-  const time = new Date(text);
-  if (!Number.isNaN(time.getTime())) return time.toISOString();
-  throw new CasemateError('invalid_request', 'startedAfter is no time.');
 }
 
 /** E2B knows two states; what changes from one to the other counts as where it comes from. */
@@ -147,28 +142,23 @@ async function listAll(call: Call): Promise<unknown> {
   return rows.map(listedView);
 }
 
-/** One sample, of now: processor use needs two looks. */
+/** From here on a number is no time in seconds of this millennium: Python's SDK of a year ago wrote milliseconds. */
+const millisecondsFrom = 100_000_000_000;
+
+/** Whole seconds belong to the window from their beginning to their end. */
+function windowOf({ start, end }: Static<typeof rest.MetricsQuery>): UsageWindow {
+  const inMs = (value: number): boolean => value >= millisecondsFrom;
+  return {
+    ...(start === undefined ? {} : { fromMs: inMs(start) ? start : start * 1000 }),
+    ...(end === undefined ? {} : { toMs: inMs(end) ? end : end * 1000 + 999 }),
+  };
+}
+
 async function metrics(call: Call): Promise<unknown> {
-  const row = sandboxOf(call);
-  if (row.state !== 'running') return []; // nothing of it uses anything
-  const before = await call.core.metrics(call.principal, row.id);
-  await sleep(cpuSampleMs);
-  const now = await call.core.metrics(call.principal, row.id);
-  const elapsedMs = Math.max(1, Date.parse(now.at) - Date.parse(before.at));
-  const usedPercent = (now.cpuMicroseconds - before.cpuMicroseconds) / 10 / elapsedMs;
-  return [
-    {
-      timestamp: now.at,
-      timestampUnix: Math.floor(Date.parse(now.at) / 1000),
-      cpuCount: Math.max(1, Math.ceil(row.limits.cpus)),
-      cpuUsedPct: Math.max(0, Math.round(usedPercent * 100) / 100),
-      memUsed: now.memoryBytes,
-      memTotal: now.memoryLimitBytes,
-      memCache: 0,
-      diskUsed: now.diskBytes,
-      diskTotal: now.diskLimitBytes,
-    },
-  ];
+  const { id, limits: given } = sandboxOf(call);
+  const window = windowOf(call.query as Static<typeof rest.MetricsQuery>);
+  const samples = await call.core.usage.of(call.principal, id, window);
+  return samples.map((sample) => metricView(sample, given));
 }
 
 export const sandboxRoutes: readonly Route[] = [
@@ -217,5 +207,5 @@ export const sandboxRoutes: readonly Route[] = [
     status: 204,
     handle: updateNetwork,
   },
-  { method: 'GET', path: '/sandboxes/:id/metrics', status: 200, handle: metrics },
+  { method: 'GET', path: '/sandboxes/:id/metrics', query: rest.MetricsQuery, status: 200, handle: metrics },
 ];

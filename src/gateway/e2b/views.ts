@@ -9,6 +9,7 @@ import {
   ProcessInfoSchema,
 } from '../../../schema/e2b/process_pb.js';
 import type { ExitInfo, FileEntry, GuestExec, OutputChunk } from '../../guest/types.ts';
+import type { UsageSample } from '../../control/usage.ts';
 import type { SandboxRow } from '../../store/types.ts';
 import { isOpen, networkView } from './network.ts';
 
@@ -44,7 +45,7 @@ export function listedView(row: SandboxRow): object {
     startedAt: row.startedAt ?? row.createdAt,
     endAt: row.endsAt,
     state: row.state === 'paused' || row.state === 'resuming' ? 'paused' : 'running',
-    cpuCount: Math.max(1, Math.ceil(row.limits.cpus)),
+    cpuCount: processorsOf(row.limits),
     memoryMB: row.limits.memoryMib,
     diskSizeMB: row.limits.diskMib,
     metadata: row.metadata,
@@ -65,6 +66,26 @@ export function detailView(row: SandboxRow, domain: string): object {
       ...(maskRequestHost === undefined ? {} : { maskRequestHost }),
     },
   };
+}
+
+export function metricView(sample: UsageSample, given: SandboxRow['limits']): object {
+  const { atMs, cpuPercent, memoryBytes, diskBytes } = sample;
+  return {
+    timestamp: new Date(atMs).toISOString(),
+    timestampUnix: Math.floor(atMs / 1000),
+    cpuCount: processorsOf(given),
+    cpuUsedPct: cpuPercent,
+    memUsed: memoryBytes,
+    memTotal: given.memoryMib * 1024 * 1024,
+    memCache: 0,
+    diskUsed: diskBytes,
+    diskTotal: given.diskMib * 1024 * 1024,
+  };
+}
+
+/** E2B knows whole ones only. */
+export function processorsOf({ cpus }: SandboxRow['limits']): number {
+  return Math.max(1, Math.ceil(cpus));
 }
 
 export function processView({ pid, argv }: GuestExec): ProcessInfo {

@@ -26,6 +26,7 @@ import { snapshotRoutes } from './snapshotRoutes.ts';
 import { templateRoutes } from './templateRoutes.ts';
 import { secretRoutes } from './secretRoutes.ts';
 import { serveTunnels } from './tunnel.ts';
+import { usageRoutes } from './usageRoutes.ts';
 import { volumeBackupRoutes } from './volumeBackupRoutes.ts';
 import { volumeFileRoutes } from './volumeFileRoutes.ts';
 import { diskRoutes } from './diskRoutes.ts';
@@ -33,6 +34,7 @@ import { volumeRoutes } from './volumeRoutes.ts';
 
 export const routes: readonly Route[] = [
   ...sandboxRoutes,
+  ...usageRoutes,
   ...snapshotRoutes,
   ...volumeRoutes,
   ...volumeBackupRoutes,
