@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { type Execution, NotFoundError, Sandbox, TimeoutError } from '@e2b/code-interpreter';
 import { Sandbox as NativeSandbox } from '../../sdk/typescript/src/index.ts';
 import { startDomainServer } from './domain.ts';
+import { allCalled, type Column, holdBlock, lastLine, publicCalls, table, versionOf } from './e2b/surface.ts';
 import { missingForServer, needTemplates, startServer, stopProcess, type TestServer } from './server.ts';
 
 const skip = missingForServer() ?? false;
@@ -70,19 +71,22 @@ describe('the code interpreter', { skip }, () => {
 });
 
 describe('the code interpreter with E2B_DOMAIN alone', { skip }, () => {
-  for (const sdk of ['@e2b/code-interpreter', 'e2b-code-interpreter-a-year-ago']) {
-    it(`works by ${sdk}`, async () => {
-      const domain = await startDomainServer();
-      try {
-        await needTemplates(domain.server, ['code-interpreter']);
-        const { code, output } = await domain.run('interpreter.ts', { SDK: sdk });
+  it('works by the newest SDK and by one of a year ago, each call as docs/e2b.md says', async () => {
+    const domain = await startDomainServer();
+    try {
+      await needTemplates(domain.server, ['code-interpreter']);
+      const columns: Column[] = [];
+      for (const name of ['@e2b/code-interpreter', 'e2b-code-interpreter-a-year-ago']) {
+        const { code, output } = await domain.run('interpreter.ts', { SDK: name });
         assert.equal(code, 0, output);
         assert.match(output, /^all found$/m);
-      } finally {
-        await domain.close();
+        columns.push({ title: versionOf(name), outcomes: allCalled(publicCalls(name), lastLine(output)) });
       }
-    });
-  }
+      holdBlock('calls of code interpreters by JavaScript', table(columns));
+    } finally {
+      await domain.close();
+    }
+  });
 });
 
 function basics(get: () => Sandbox): void {
