@@ -33,9 +33,17 @@ func (all processors) first(count int) processors {
 	return some
 }
 
+func (all processors) count() int {
+	count := 0
+	for _, set := range all {
+		count += bits.OnesCount64(set)
+	}
+	return count
+}
+
 // withProcessors runs start so that the child sees (and uses) only so many processors; 0 is all.
 func withProcessors(count int, start func()) {
-	if count <= 0 {
+	if count <= 0 || count >= allProcessors.count() {
 		start()
 		return
 	}

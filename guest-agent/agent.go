@@ -54,7 +54,7 @@ func newAgent() *agent {
 
 // serve speaks with one host after the other over the same byte stream, until the stream ends.
 func (a *agent) serve(in io.Reader, out io.Writer) error {
-	var writing sync.Mutex
+	writing := &writeTurn{}
 	var current *conn
 	decode := newDecoder(in)
 	for {
@@ -73,7 +73,7 @@ func (a *agent) serve(in io.Reader, out io.Writer) error {
 			if current != nil {
 				current.kill()
 			}
-			current = a.welcome(f.payload, out, &writing)
+			current = a.welcome(f.payload, out, writing)
 			if current == nil {
 				decode.hunting = true
 			}
@@ -86,7 +86,7 @@ func (a *agent) serve(in io.Reader, out io.Writer) error {
 }
 
 // welcome answers a HELLO and starts the connection that it opens; nil where none was opened.
-func (a *agent) welcome(payload []byte, out io.Writer, writing *sync.Mutex) *conn {
+func (a *agent) welcome(payload []byte, out io.Writer, writing *writeTurn) *conn {
 	var hello struct {
 		Version int    `json:"version"`
 		Nonce   string `json:"nonce"`

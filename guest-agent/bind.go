@@ -43,6 +43,13 @@ func (b *binding) userName() string {
 	return b.user
 }
 
+// reset binds nothing any more.
+func (b *binding) reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.env, b.user, b.cwd, b.cpus = nil, "", "", 0
+}
+
 // directory is where programs start that name none; empty for their user's home.
 func (b *binding) directory() string {
 	b.mu.Lock()

@@ -34,6 +34,12 @@ type conn struct {
 	dead    bool
 }
 
+// writeTurn lets one connection at a time write, and holds the frame that it writes.
+type writeTurn struct {
+	sync.Mutex
+	buffer [protoHeaderBytes + protoPayloadBytesMax]byte
+}
+
 func newConn(a *agent, out io.Writer) *conn {
 	c := &conn{agent: a, out: out, streams: map[uint32]*stream{}}
 	c.wake = sync.NewCond(&c.mu)
@@ -63,12 +69,11 @@ func (c *conn) queue(f frame) {
 
 // writeLoop writes until the connection ends. A host that does not read blocks it here, and nothing else.
 // writing is held from the choice of a frame to its last byte, so that nothing of an old connection follows a HELLO.
-func (c *conn) writeLoop(writing *sync.Mutex) {
-	buffer := make([]byte, protoHeaderBytes+protoPayloadBytesMax)
+func (c *conn) writeLoop(writing *writeTurn) {
 	for c.waitForWork() {
 		writing.Lock()
 		var err error
-		if wire := c.nextWire(buffer); wire != nil {
+		if wire := c.nextWire(writing.buffer[:]); wire != nil {
 			_, err = c.out.Write(wire)
 		}
 		writing.Unlock()

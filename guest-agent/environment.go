@@ -9,8 +9,10 @@ import (
 // boundEnvironmentFile tells a program that ran before the sandbox was claimed (a template's start command) what the
 // sandbox's environment has become. Only the user whom start commands run as, and root, read it.
 const (
-	boundEnvironmentFile = "/run/casemate/environment.json"
-	startUser            = "user"
+	boundEnvironmentFile = privateFolder + "/environment.json"
+	// privateFolder is the agent's own; a machine has it in memory.
+	privateFolder = "/run/casemate"
+	startUser     = "user"
 )
 
 // tellEnvironment writes it for who wants it; without that user, nobody does.

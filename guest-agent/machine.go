@@ -23,7 +23,7 @@ func setHostname(name string) error {
 	if err := syscall.Sethostname([]byte(name)); err != nil {
 		return fail("unsupported", "the host name cannot be set: "+err.Error())
 	}
-	_ = os.WriteFile("/etc/hostname", []byte(name+"\n"), 0o644)
+	_ = overwrite("/etc/hostname", name+"\n", 0o644)
 	hosts, _ := os.ReadFile("/etc/hosts")
 	if len(hosts) > hostsFileBytesMax {
 		return nil
@@ -38,7 +38,7 @@ func setHostname(name string) error {
 	if len(lines) == 0 {
 		lines = append(lines, "127.0.0.1\tlocalhost", "::1\tlocalhost")
 	}
-	_ = os.WriteFile("/etc/hosts", []byte(strings.Join(append(lines, mark+name), "\n")+"\n"), 0o644)
+	_ = overwrite("/etc/hosts", strings.Join(append(lines, mark+name), "\n")+"\n", 0o644)
 	return nil
 }
 

@@ -54,6 +54,9 @@ func (a *agent) recall() {
 		return
 	}
 	_ = a.bound.merge(bindParams{Env: kept.Env, User: kept.User, Cwd: kept.Cwd, Cpus: float64(kept.Cpus)})
+	if len(kept.Env) > 0 {
+		a.tellEnvironment() // what told it lay in memory
+	}
 	if soundID(kept.Hostname) {
 		_ = setHostname(kept.Hostname)
 	}

@@ -24,37 +24,51 @@ func soundMachineID(id string) bool {
 	return err == nil && len(id) == 32
 }
 
-// setMachineID writes over the one that is there, without giving its block back first.
 func setMachineID(id string) {
-	file, err := os.OpenFile("/etc/machine-id", os.O_WRONLY|os.O_CREATE, 0o444)
+	_ = overwrite("/etc/machine-id", id+"\n", 0o444)
+}
+
+// overwrite writes over what is there, without giving its block back first. Plain system calls: Go's files make more of
+// them, and this is done in every clone before anything else.
+func overwrite(path, text string, mode uint32) error {
+	fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_CLOEXEC|syscall.O_NONBLOCK, mode)
 	if err != nil {
-		return
+		return err
 	}
-	defer file.Close()
-	if written, err := file.WriteString(id + "\n"); err == nil {
-		_ = file.Truncate(int64(written))
+	defer syscall.Close(fd)
+	written, err := syscall.Pwrite(fd, []byte(text), 0)
+	if err != nil {
+		return err
 	}
+	var stat syscall.Stat_t
+	if err := syscall.Fstat(fd, &stat); err != nil || stat.Size == int64(written) {
+		return err
+	}
+	return syscall.Ftruncate(fd, int64(written))
 }
 
 const (
 	kernelBootID = "/proc/sys/kernel/random/boot_id"
-	ownBootID    = "/run/casemate-boot-id"
+	// ownBootID lies in memory in a virtual machine: enterRoot.
+	ownBootID = privateFolder + "/boot-id"
 )
 
 // setKernelBootID gives programs another boot id than the one that all clones of a booted kernel have: the kernel makes it
 // once, so a file lies over it. Nothing happens where the kernel has none, as gVisor's.
 func setKernelBootID() {
-	shown, err := os.ReadFile(kernelBootID)
-	if err != nil {
+	var shown, own syscall.Stat_t
+	if syscall.Stat(kernelBootID, &shown) != nil {
 		return
 	}
-	_ = os.MkdirAll(filepath.Dir(ownBootID), 0o755)
 	id := newUUID() + "\n"
-	if err := os.WriteFile(ownBootID, []byte(id), 0o444); err != nil {
-		return
+	if overwrite(ownBootID, id, 0o444) != nil {
+		_ = os.MkdirAll(privateFolder, 0o755)
+		if overwrite(ownBootID, id, 0o444) != nil {
+			return
+		}
 	}
 	// Where it lies over the kernel's already, in a copy, the new words are seen at once.
-	if now, err := os.ReadFile(kernelBootID); err == nil && string(now) == string(shown) {
+	if syscall.Stat(ownBootID, &own) == nil && (own.Dev != shown.Dev || own.Ino != shown.Ino) {
 		_ = syscall.Mount(ownBootID, kernelBootID, "", syscall.MS_BIND, "")
 	}
 }

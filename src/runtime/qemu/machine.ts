@@ -4,8 +4,8 @@ import { controlFile } from './controlWire.ts';
 
 export type Accelerator = 'kvm' | 'tcg';
 
-/** 1 had no pvpanic device. */
-export const snapshotFormat = 2;
+/** 1 had no pvpanic device, 2 a network device that has the guest announce itself after a restore. */
+export const snapshotFormat = 3;
 
 /** Everything that a snapshot has to find again; part of its `machine.json`. */
 export interface MachineShape {
@@ -98,7 +98,7 @@ export function machineArguments(options: MachineOptions): string[] {
     ],
     ...diskArguments(options.disk, shape.diskMib),
     ...['-netdev', 'tap,id=net,ifname=tap0,script=no,downscript=no'],
-    ...['-device', 'virtio-net-pci,netdev=net,mac=02:00:00:00:00:02,romfile='],
+    ...['-device', 'virtio-net-pci,netdev=net,mac=02:00:00:00:00:02,romfile=,guest_announce=off'],
     ...(start === 'incoming' ? ['-incoming', 'defer'] : []),
     ...(isStandIn(options.disk) ? ['-S'] : []),
   ];
@@ -110,10 +110,14 @@ function memory(ram: MachineOptions['ram']): string {
   return `memory-backend-file,mem-path=${jail.ram},share=${ram === 'shared' ? 'on' : 'off'}`;
 }
 
-/** q35 measures the processor's clock against its HPET, so the guest is not told a rate. */
-function kernelCommandLine({ disk }: MachineOptions): string {
+/**
+ * q35 measures the processor's clock against its HPET, so the guest is not told a rate. An emulated processor is so slow
+ * that Go takes each of the agent's steps for an endless loop, and interrupts it by signals: there it is told not to.
+ */
+function kernelCommandLine({ disk, shape }: MachineOptions): string {
   const first = disk === 'none' ? '--probe' : '--init';
-  return `rdinit=/init quiet loglevel=1 reboot=t panic=-1 tsc=reliable random.trust_cpu=on -- ${first}`;
+  const agent = shape.accelerator === 'tcg' ? 'GODEBUG=asyncpreemptoff=1 ' : '';
+  return `rdinit=/init quiet loglevel=1 reboot=t panic=-1 tsc=reliable random.trust_cpu=on psi=0 ${agent}-- ${first}`;
 }
 
 function diskArguments(disk: MachineOptions['disk'], diskMib: number): string[] {
