@@ -5,6 +5,7 @@ import { clientOf } from './connection.ts';
 import { number } from './createFlags.ts';
 import { printOne, printRows } from './print.ts';
 import { volumeBackupCommands } from './volumeBackup.ts';
+import { volumeObjectCommands } from './volumeObjects.ts';
 import { listFiles, removeFile, volumeFileCommands } from './volumeFiles.ts';
 
 const bytesPerMib = 1024 * 1024;
@@ -67,4 +68,5 @@ export function volumeCommand(program: Command): void {
     });
   volumeFileCommands(program, volume);
   volumeBackupCommands(program, volume);
+  volumeObjectCommands(program, volume);
 }
