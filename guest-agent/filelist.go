@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"syscall"
 )
 
 const (
@@ -40,7 +41,7 @@ func (a *agent) fileList(s *stream, raw json.RawMessage) (interface{}, error) {
 }
 
 func (l *listing) walk(path string, depth int) error {
-	directory, err := os.Open(path)
+	directory, err := openPlain(path, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}

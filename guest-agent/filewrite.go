@@ -97,7 +97,7 @@ func (a *agent) openUpload(params fileParams) (*upload, error) {
 func (up *upload) openTarget(how int) error {
 	var err error
 	up.temporary = ""
-	up.file, err = os.OpenFile(up.target, os.O_WRONLY|syscall.O_NONBLOCK|how, 0o644)
+	up.file, err = openPlain(up.target, os.O_WRONLY|syscall.O_NONBLOCK|how, 0o644)
 	return err
 }
 
@@ -105,7 +105,7 @@ func (up *upload) openTarget(how int) error {
 func (up *upload) openTemporary(bootID string, existing os.FileInfo) error {
 	number := strconv.FormatInt(atomic.AddInt64(&temporaryNumber, 1), 10)
 	up.temporary = filepath.Join(filepath.Dir(up.target), ".casemate-"+bootID[:8]+"-"+number)
-	file, err := os.OpenFile(up.temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	file, err := openPlain(up.temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil || existing == nil {
 		up.file = file
 		return err
@@ -178,12 +178,12 @@ func (up *upload) finish(complete bool) error {
 }
 
 func copyOver(from, to string) error {
-	source, err := os.Open(from)
+	source, err := openPlain(from, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer source.Close()
-	target, err := os.OpenFile(to, os.O_WRONLY|os.O_TRUNC|syscall.O_NONBLOCK, 0)
+	target, err := openPlain(to, os.O_WRONLY|os.O_TRUNC|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}

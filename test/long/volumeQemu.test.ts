@@ -41,6 +41,12 @@ describe('volumes of virtual machines', { skip: missingForServer() ?? false }, (
     ]);
     assert.equal((await sbx.info()).source, 'warm');
     assert.equal(await run(sbx, 'cat /data/api /data/part/file'), 'from the APIfrom gvisor');
+    // By the agent, which carries the volume's requests itself.
+    await sbx.files.write('/data/whole', 'by the agent');
+    await sbx.files.write('/data/whole', 'by the agent again');
+    assert.equal(await sbx.files.read('/data/whole'), 'by the agent again');
+    await assert.rejects(sbx.files.list('/data/whole'), { code: 'file_not_found' });
+    assert.ok((await sbx.files.list('/data')).some(({ name }) => name === 'whole'));
     assert.equal(await run(sbx, 'id -un && echo mine > /data/mine && stat -c %U /data/mine'), 'user\nuser');
     assert.equal(await run(other, 'cat /data/mine && stat -c %U /data/mine'), 'mine\nuser');
     assert.match(await run(sbx, 'ls /fixed; echo x > /fixed/file', 'root'), /Read-only/);
