@@ -131,8 +131,16 @@ func (a *agent) runHook(path string) bool {
 	return status.ExitStatus() == 0
 }
 
+// forgetShared empties /dev/shm, which is memory by another name.
+func forgetShared() {
+	entries, _ := os.ReadDir("/dev/shm")
+	for _, entry := range entries {
+		_ = os.RemoveAll(filepath.Join("/dev/shm", entry.Name()))
+	}
+}
+
 // killAll ends every program but the agent itself, for a pause that keeps files only. When it answers, none is listed, and
-// all files are on the disk.
+// all files are on the disk; memory that programs share by name is given back.
 func (a *agent) killAll(_ *stream, raw json.RawMessage) (interface{}, error) {
 	var params struct {
 		// Reboots says that the agent ends as well, and another one boots from the disk.
@@ -151,6 +159,7 @@ func (a *agent) killAll(_ *stream, raw json.RawMessage) (interface{}, error) {
 			return nil, fail("timeout", "a program does not end, though it was killed")
 		}
 	}
+	forgetShared()
 	if params.Reboots {
 		if err := a.bound.keep(); err != nil {
 			return nil, err

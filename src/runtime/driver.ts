@@ -214,8 +214,9 @@ export interface RuntimeDriver {
 
   /**
    * Starts a staged instance on the files that `saveFiles` kept, with a kernel and an agent that know nothing of before: the
-   * caller attaches and binds as for a new one. Fits any version of the runtime, but only the template that the files are of.
-   * @throws CasemateError `unsupported`, `snapshot_mismatch`
+   * caller attaches and binds as for a new one. Any version of the runtime will do; the template is the one that the files are of,
+   * which the caller sees to.
+   * @throws CasemateError `unsupported`, `snapshot_damaged` where nothing boots from them.
    */
   boot(options: CreateOptions, directory: string): Promise<AgentStreamAddress>;
 

@@ -1,6 +1,7 @@
 /** A pause that keeps files alone, by E2B's SDK and ours: a virtual machine boots another kernel on them. */
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Sandbox } from 'e2b';
 import { CasemateError, Sandbox as NativeSandbox } from '../../sdk/typescript/src/index.ts';
 import { missingForServer, startServer, stopProcess } from './server.ts';
@@ -21,7 +22,11 @@ it('boots another kernel after a pause without memory', {
       ...{ apiUrl: url, sandboxUrl: url, apiKey: apiKey.replace('casemate_', 'e2b_') },
       ...{ timeoutMs: 3_600_000, requestTimeoutMs: 300_000 }, // an emulated kernel takes its time
     };
-    const wanted = { runtime: 'qemu', env: { WORD: 'bound' }, hostname: 'named', timeoutMs: 3_600_000 };
+    const wanted = {
+      ...{ runtime: 'qemu', env: { WORD: 'bound' }, hostname: 'named', timeoutMs: 3_600_000 },
+      volumes: [{ volume: 'data', path: '/data' }],
+    };
+    await server.client.volumes.create({ name: 'data', quotaMib: 32 });
     const native = await NativeSandbox.create({ url, apiKey, ...wanted }).catch((error: unknown) => {
       if (error instanceof CasemateError && error.code === 'runtime_unavailable') return undefined;
       throw error;
@@ -40,6 +45,7 @@ it('boots another kernel after a pause without memory', {
     };
 
     await sandbox.files.write('kept', 'words');
+    await sandbox.files.write('/data/kept', 'words of a volume');
     await sandbox.commands.run(`head -c ${touchedBytes} /dev/urandom > /dev/shm/touched`);
     await sandbox.commands.run('sleep 10000', { background: true, timeoutMs: 0 });
     const first = await seen();
@@ -71,6 +77,15 @@ it('boots another kernel after a pause without memory', {
     const { machineId, hostname, bound } = first;
     assert.deepEqual(same, { machineId, hostname, bound });
     assert.equal(await sandbox.files.read('kept'), 'words');
+    assert.equal(await sandbox.files.read('/data/kept'), 'words of a volume');
+    await sandbox.commands.run('getent hosts asked.example || true');
+    for (let round = 0; ; round += 1) {
+      const query = { sandboxId: native.id, action: 'network.denied' };
+      const asked = await server.client.audit.list(query);
+      if (asked.some(({ detail }) => detail.host === 'asked.example')) break;
+      assert.ok(round < 100, 'its network leads to the proxy, which knows whose it is');
+      await sleep(100);
+    }
 
     // One that has booted is paused like any other; and booted again by who asks for that at the resume.
     await native.pause();

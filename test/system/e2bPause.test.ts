@@ -55,10 +55,12 @@ describe('pauses and snapshots by E2B’s SDKs', { skip: missingForServer() ?? f
   it('keeps files only, where that was asked for', async () => {
     const sandbox = await Sandbox.create(options);
     await sandbox.commands.run(counting, { background: true, timeoutMs: 0 });
+    await sandbox.files.write('/dev/shm/memory', 'words');
     await sleep(400);
     await sandbox.pause({ keepMemory: false });
     await sandbox.connect();
     assert.deepEqual(await sandbox.commands.list(), []);
+    assert.equal((await sandbox.commands.run('ls /dev/shm')).stdout, '');
     const count = await countOf(sandbox);
     await sleep(300);
     assert.equal(await countOf(sandbox), count);

@@ -14,7 +14,7 @@ import { attachNothing } from '../host/attach.ts';
 import { MachineDriver } from '../host/groupDriver.ts';
 import { copySparse } from '../host/sealed.ts';
 import { machineUid } from '../qemu/launch.ts';
-import { checkTemplate, share } from '../qemu/source.ts';
+import { share } from '../qemu/source.ts';
 import { moveTap, prepareNetwork } from '../qemu/tap.ts';
 import { agentOf, apiOf, launchVmm, layOut, rootOf, sealRoot } from './launch.ts';
 import { findPlatform, type MicrovmOptions, type MicrovmPlatform } from './platform.ts';
@@ -175,7 +175,6 @@ export class MicrovmDriver extends MachineDriver implements RuntimeDriver {
       this.#templates.image(templateRoot),
       readShape(source),
     ]);
-    checkTemplate(saved.image, image.digest);
     this.cgroups.setLimits(id, limits);
     const directory = this.directory(id);
     const { diskMib } = saved; // a disk keeps its size

@@ -6,7 +6,7 @@ import { fifosOf } from './channel.ts';
 import { controlFolder } from './control.ts';
 import { controlFile } from './controlWire.ts';
 import { type Launched, launch, machineUid } from './launch.ts';
-import { ignoringShared, jail, type MachineShape, machineArguments } from './machine.ts';
+import { ignoringShared, jail, machineArguments } from './machine.ts';
 import type { Platform } from './platform.ts';
 import { fileOf, type MachineRecord, readRecord, share, writeRecord } from './source.ts';
 import { moveTap, prepareNetwork } from './tap.ts';
@@ -53,17 +53,20 @@ export class Waiting {
   }
 }
 
-/** Gives a machine the disk of its source, with a layer of its own on top. */
+/**
+ * Gives a machine the disk of its source, with a layer of its own on top.
+ * @param other what is another one than the source's.
+ */
 export async function layOutDisk(
   { id, directory, source, rootImage }: Omit<CloneOptions, 'platform' | 'cgroupJoinFiles'>,
-  shape?: MachineShape,
+  other: Partial<Pick<MachineRecord, 'shape' | 'rootImageBytes'>> = {},
 ): Promise<MachineRecord> {
   const saved = await readRecord(source);
   for (let index = 0; index < saved.layers; index += 1)
     share(fileOf.layer(source, index), fileOf.layer(directory, index));
   copyFileSync(fileOf.emptyLayer(source), fileOf.emptyLayer(directory), constants.COPYFILE_FICLONE);
   addLayer(directory, saved.layers, machineUid(id));
-  const record = { ...saved, shape: shape ?? saved.shape, layers: saved.layers + 1, rootImage };
+  const record = { ...saved, ...other, layers: saved.layers + 1, rootImage };
   await writeRecord(directory, record);
   return record;
 }

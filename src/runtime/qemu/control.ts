@@ -161,6 +161,10 @@ export class MachineControl {
     await this.#ask({ do: 'awaitMigration' });
   }
 
+  async flatten(node: string, base: string): Promise<void> {
+    await this.#ask({ do: 'flatten', node, base });
+  }
+
   async save(): Promise<void> {
     await this.#ask({ do: 'save' });
   }

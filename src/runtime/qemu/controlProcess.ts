@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setImmediate as turn } from 'node:timers/promises';
 import { type ControlLine, type ControlRequest, controlFile } from './controlWire.ts';
-import { isPortOpen, load, run, save, untilMigrated } from './migrate.ts';
+import { flatten, isPortOpen, load, run, save, untilMigrated } from './migrate.ts';
 import { Qmp } from './qmp.ts';
 
 /** QEMU may still be starting, or come back only after a second. */
@@ -86,6 +86,9 @@ async function carryOut(folder: string, request: ControlRequest): Promise<string
       return '';
     case 'awaitMigration':
       await untilMigrated(await machine.qmp(), async () => {});
+      return '';
+    case 'flatten':
+      await flatten(await machine.qmp(), request);
       return '';
     case 'save':
       await save(await machine.qmp(), folder);

@@ -26,6 +26,8 @@ export type ControlRequest =
   | { readonly do: 'awaitPort'; readonly timeoutMs: number }
   /** Done when what is being sent, or received, has arrived. */
   | { readonly do: 'awaitMigration' }
+  /** Has a layer take over what lies between it and another below it; done when nothing there is needed any more. */
+  | { readonly do: 'flatten'; readonly node: string; readonly base: string }
   /** Writes the devices' state of a machine that stands still into the control folder. */
   | { readonly do: 'save' }
   /** Gives a machine that listens the state that lies in the control folder. */

@@ -22,7 +22,7 @@ import { machineUid } from './launch.ts';
 import { findPlatform, type Platform, type PlatformOptions } from './platform.ts';
 import { bootOnDisk, saveDisk } from './reboot.ts';
 import { snapshotMachine } from './snapshot.ts';
-import { checkFits, checkTemplate, fileOf, layersMax, readRecord } from './source.ts';
+import { checkFits, fileOf, layersMax, readRecord } from './source.ts';
 import { Templates } from './template.ts';
 
 export interface QemuOptions extends PlatformOptions, GroupOptions {}
@@ -218,7 +218,6 @@ export class QemuDriver extends MachineDriver implements RuntimeDriver {
       this.#templates.image(templateRoot),
       readRecord(directory),
     ]);
-    checkTemplate(saved.shape.image, image.digest);
     const staged = await this.#waiting.get(id);
     this.#waiting.delete(id);
     if (staged !== undefined) await this.#stageAnew(id, staged);
@@ -227,7 +226,7 @@ export class QemuDriver extends MachineDriver implements RuntimeDriver {
     const { control } = await bootOnDisk({
       ...{ id, platform, create: options, directory: this.directory(id), source: directory },
       shape: Templates.shapeOf(platform, image, { ...limits, diskMib }),
-      rootImage: image.file,
+      ...{ rootImage: image.file, rootImageBytes: image.bytes },
       cgroupJoinFiles: this.cgroups.joinFiles(id),
       bootMsMax: this.#templates.bootMsMax,
     });

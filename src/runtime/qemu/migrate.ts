@@ -1,4 +1,4 @@
-/** Moves the state of machines through QEMU's migration. Part of the process without rights (controlProcess.ts). */
+/** Moves the state of machines through QEMU's migration, and what their disks hold from layer to layer. Part of the process without rights (controlProcess.ts). */
 import { constants, createReadStream } from 'node:fs';
 import { open, rm } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
@@ -11,6 +11,7 @@ import { ignoringShared, jail } from './machine.ts';
 import type { Qmp } from './qmp.ts';
 
 const migrationMsMax = 120_000;
+const flattenMsMax = 180_000;
 const goOnTries = 200;
 const goOnRetryMs = 5;
 
@@ -27,6 +28,17 @@ export async function untilMigrated(qmp: Qmp, begin: () => Promise<unknown>): Pr
   );
   const [{ data }] = await Promise.all([end, begin()]);
   if (data.status !== 'completed') throw new Error('QEMU could not move the machine’s state');
+}
+
+/** Copies while the machine runs. */
+export async function flatten(
+  qmp: Qmp,
+  { node, base }: { readonly node: string; readonly base: string },
+): Promise<void> {
+  const end = qmp.event(({ name }) => name === 'BLOCK_JOB_COMPLETED', flattenMsMax);
+  const job = { 'job-id': 'flatten', device: node, 'base-node': base };
+  const [{ data }] = await Promise.all([end, qmp.command('block-stream', job)]);
+  if (data.error !== undefined) throw new Error('QEMU could not take over what lower layers hold');
 }
 
 /**

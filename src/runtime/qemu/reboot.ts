@@ -1,13 +1,15 @@
 /** A pause of files alone: keeps the disk of a machine that ends, and boots another machine on it later. */
 import { chownSync } from 'node:fs';
+import { CasemateError } from '../../base/errors.ts';
 import type { CreateOptions } from '../driver.ts';
 import { seal } from '../host/sealed.ts';
 import { fifosOf } from './channel.ts';
 import { type CloneOptions, layOutDisk } from './clone.ts';
 import type { MachineControl } from './control.ts';
+import { flattenDisk } from './flatten.ts';
 import { type Launched, launch, machineUid } from './launch.ts';
 import { type MachineShape, machineArguments } from './machine.ts';
-import { fileOf, needRoomForLayer, readRecord, share, writeRecord } from './source.ts';
+import { fileOf, readRecord, share, writeRecord } from './source.ts';
 import { moveTap, prepareNetwork } from './tap.ts';
 
 export interface SaveOptions {
@@ -23,24 +25,25 @@ export interface SaveOptions {
 /** The layers get another name each: nothing is copied, and what the machine wrote is not read. */
 export async function saveDisk({ directory, target, control, end }: SaveOptions): Promise<void> {
   const record = await readRecord(directory);
-  needRoomForLayer(record);
+  const kept = await flattenDisk(control, record);
   await control.commands(['stop']); // QEMU writes out what it holds back of the disk itself
   try {
-    for (let index = 0; index < record.layers; index += 1)
-      share(fileOf.layer(directory, index), fileOf.layer(target, index));
+    for (const [index, from] of kept.entries())
+      share(fileOf.layer(directory, from), fileOf.layer(target, index));
     share(fileOf.emptyLayer(directory), fileOf.emptyLayer(target));
-    await writeRecord(target, record);
+    await writeRecord(target, { ...record, layers: kept.length });
   } catch (error) {
     await control.run();
     throw error;
   }
   await end();
-  await seal(fileOf.layer(target, record.layers - 1));
+  await seal(fileOf.layer(target, kept.length - 1));
 }
 
 export interface BootOptions extends CloneOptions {
   readonly create: Pick<CreateOptions, 'networkNamespace' | 'streamOwner'>;
   readonly shape: MachineShape;
+  readonly rootImageBytes: number;
   /** How long the guest may take to come up. */
   readonly bootMsMax: number;
 }
@@ -48,7 +51,10 @@ export interface BootOptions extends CloneOptions {
 /** Resolves when the guest's agent waits for its host. */
 export async function bootOnDisk(options: BootOptions): Promise<Launched> {
   const { id, platform, directory, rootImage, create } = options;
-  const { shape, layers } = await layOutDisk(options, options.shape);
+  const { shape, layers } = await layOutDisk(options, {
+    shape: options.shape,
+    rootImageBytes: options.rootImageBytes,
+  });
   const machine = await launch({
     directory,
     uid: machineUid(id),
@@ -78,7 +84,10 @@ export async function bootOnDisk(options: BootOptions): Promise<Launched> {
   } catch (error) {
     await machine.kill();
     machine.release();
-    throw new Error(`The virtual machine did not boot: ${String(error)}`, { cause: error });
+    // A root inside may have broken its own disk; the files are as they were.
+    throw new CasemateError('snapshot_damaged', 'The virtual machine does not boot from its files.', {
+      cause: error,
+    });
   }
 }
 

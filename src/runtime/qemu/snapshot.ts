@@ -7,6 +7,7 @@ import type { CgroupSet } from '../host/cgroup.ts';
 import { copySparse, seal } from '../host/sealed.ts';
 import { addLayer } from './clone.ts';
 import type { MachineControl } from './control.ts';
+import { flattenDisk } from './flatten.ts';
 import { type Launched, launch, machineUid } from './launch.ts';
 import { fileNode, ignoringShared, jail, layerNode, machineArguments, nodeOf } from './machine.ts';
 import type { Platform } from './platform.ts';
@@ -46,13 +47,14 @@ export async function snapshotMachine(options: SnapshotOptions): Promise<number>
   const hop = join(directory, 'hop');
   let helper: Launched | undefined;
   try {
+    const kept = await flattenDisk(control, record);
     helper = await launchHelper(options, record, helperId, hop);
     const stoodStillMs = await takeOver(options, record, helper.control);
     await helper.control.commands(['migrate-set-capabilities', ignoringShared(true)]);
     await helper.control.save();
     await helper.kill(); // before its files are believed to be whole
     takeState(hop, fileOf.state(target));
-    await finish(options, record);
+    await finish(options, record, kept);
     await leaveSealed(control, record.layers - 1);
     return stoodStillMs;
   } finally {
@@ -165,17 +167,22 @@ function overlayFile(index: number): object {
 const fileNodeOf = (index: number): string => `file${index}`;
 
 /** The snapshot gets a copy of what the machine wrote, because its QEMU has that open; the machine's folder the same copy. */
-async function finish({ target, directory }: SnapshotOptions, record: MachineRecord): Promise<void> {
-  const last = record.layers - 1;
-  for (let index = 0; index < last; index += 1)
-    share(fileOf.layer(directory, index), fileOf.layer(target, index));
-  await copySparse(fileOf.layer(directory, last), fileOf.layer(target, last));
+async function finish(
+  { target, directory }: SnapshotOptions,
+  record: MachineRecord,
+  kept: readonly number[],
+): Promise<void> {
+  const last = fileOf.layer(directory, record.layers - 1);
+  const sealed = fileOf.layer(target, kept.length - 1);
+  for (const [index, from] of kept.slice(0, -1).entries())
+    share(fileOf.layer(directory, from), fileOf.layer(target, index));
+  await copySparse(last, sealed);
   share(fileOf.emptyLayer(directory), fileOf.emptyLayer(target));
-  await seal(fileOf.ram(target), fileOf.state(target), fileOf.layer(target, last));
-  const next = `${fileOf.layer(directory, last)}.next`;
-  share(fileOf.layer(target, last), next);
-  renameSync(next, fileOf.layer(directory, last));
-  await writeRecord(target, record);
+  await seal(fileOf.ram(target), fileOf.state(target), sealed);
+  const next = `${last}.next`;
+  share(sealed, next);
+  renameSync(next, last);
+  await writeRecord(target, { ...record, layers: kept.length });
 }
 
 /** Lets QEMU go over to the sealed copy of a layer, and of the one that it wrote: nobody needs that any more. */

@@ -35,13 +35,16 @@ export const fileOf = {
   layer: (folder: string, index: number): string => join(folder, `layer${index}`),
 } as const;
 
-/** Each snapshot adds a layer, and each layer an open file and a look-up: a bound, far from what hurts. */
+/** Each snapshot of one running machine adds a layer, and each layer an open file and a look-up: a bound, far from what hurts. */
 export const layersMax = 32;
 
 /** @throws CasemateError `conflict` where a machine goes back over too many snapshots. */
 export function needRoomForLayer({ layers }: MachineRecord): void {
   if (layers >= layersMax)
-    throw new CasemateError('conflict', `This sandbox goes back over ${layersMax} snapshots; no more fit.`);
+    throw new CasemateError(
+      'conflict',
+      `A virtual machine can be written down ${layersMax} times; pause and resume it before the next.`,
+    );
 }
 
 export async function readRecord(folder: string): Promise<MachineRecord> {
@@ -54,15 +57,6 @@ export async function readRecord(folder: string): Promise<MachineRecord> {
 
 export async function writeRecord(folder: string, record: MachineRecord): Promise<void> {
   await writeFile(join(folder, 'machine.json'), JSON.stringify(record), { mode: 0o600 });
-}
-
-/** Files alone fit every QEMU, kernel and agent. @throws CasemateError `snapshot_mismatch` where the template is another */
-export function checkTemplate(saved: string, imageDigest: string): void {
-  if (saved !== imageDigest)
-    throw new CasemateError(
-      'snapshot_mismatch',
-      `These files are of another state of the template: ${saved}, here it is ${imageDigest}.`,
-    );
 }
 
 /** @throws CasemateError `snapshot_mismatch`, naming the first thing that is not what it was. */
