@@ -7,6 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type ConnectionOpts, Sandbox } from 'e2b';
 import { missingForServer, startServer, type TestServer } from './server.ts';
 
+/** Answers the host and the path that it was asked for. */
+const echo = `node -e "require('http').createServer((q, r) => r.end(q.headers.host + ' ' + q.url)).listen(3000)"`;
+
 describe('ports of E2B’s sandboxes', { skip: missingForServer() ?? false }, () => {
   let server: TestServer;
   let options: ConnectionOpts;
@@ -18,9 +21,8 @@ describe('ports of E2B’s sandboxes', { skip: missingForServer() ?? false }, ()
   after(() => server.close());
 
   it('reaches a server inside by host, and says when there is none', async () => {
-    const program = `const h = require('http'); h.createServer((q, r) => r.end(q.headers.host + ' ' + q.url)).listen(3000)`;
     const python = await Sandbox.create('python', options);
-    const running = await python.commands.run(`node -e "${program}"`, { background: true });
+    const running = await python.commands.run(echo, { background: true });
     const host = python.getHost(3000);
     assert.equal(host, `3000-${python.sandboxId}.localhost:${new URL(server.url).port}`);
     let answer = await get(server.url, host, '/path?q=1');
@@ -43,6 +45,21 @@ describe('ports of E2B’s sandboxes', { skip: missingForServer() ?? false }, ()
       message: 'The sandbox was not found',
       code: 502,
     });
+  });
+
+  it('tells a server inside the host that its sandbox is masked with', async () => {
+    const network = { maskRequestHost: `app.test:\${PORT}` };
+    const masked = await Sandbox.create('python', { ...options, network });
+    await masked.commands.run(echo, { background: true });
+    const host = masked.getHost(3000);
+    let answer = await get(server.url, host, '/path');
+    for (let i = 0; i < 100 && answer.status === 502; i += 1) {
+      await sleep(100);
+      answer = await get(server.url, host, '/path');
+    }
+    assert.equal(answer.body, 'app.test:3000 /path');
+    assert.equal((await masked.getInfo()).network?.maskRequestHost, network.maskRequestHost);
+    await masked.kill();
   });
 
   it('raises the class of its SDK for a port that nothing listens on', async () => {
