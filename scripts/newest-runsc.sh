@@ -8,10 +8,10 @@ export PATH="$PATH:/usr/local/go/bin"
 # The date names the build. Go checks what it downloads against its checksum database.
 commit=v0.0.0-20260905035102-160fafc42237
 release=20260905.0
-toolchain=1.26.2
+toolchain=1.26.8
 target="${CASEMATE_LIB_DIR:-/var/lib/casemate/lib}/gvisor/upstream"
 
-if [ "$("$target/usr/bin/runsc" --version 2>/dev/null | head -n 1)" = "runsc version release-$release" ]; then
+if [ "$("$target/usr/bin/runsc" --version 2>/dev/null | sed -n 1p)" = "runsc version release-$release" ]; then
   echo "runsc $release is there"
   exit 0
 fi
@@ -20,9 +20,9 @@ trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 cd "$work"
 export GOPATH="$work/go" GOFLAGS=-mod=mod CGO_ENABLED=0
 
-# Debian 12's Go is older than what gVisor is written in; the proxy has the compilers too, as modules.
+# Go fetches the compiler that gVisor wants from the proxy, as a module. Debian 12's does not know how yet: by hand then.
 go=go
-if ! go version | grep -qE 'go1\.(2[6-9]|[3-9][0-9])'; then
+if ! go version | grep -qE "go1\.(2[1-9]|[3-9][0-9])"; then
   echo "fetching Go $toolchain"
   printf 'module fetch\n' >go.mod
   go mod download "golang.org/toolchain@v0.0.1-go$toolchain.linux-amd64"
@@ -37,4 +37,4 @@ GOBIN="$work/bin" "$go" install -trimpath -ldflags "-s -w -X gvisor.dev/gvisor/r
 mkdir -p "$target/usr/bin"
 install -m 755 "$work/bin/runsc" "$target/usr/bin/runsc.partial"
 mv "$target/usr/bin/runsc.partial" "$target/usr/bin/runsc"
-"$target/usr/bin/runsc" --version | head -n 1
+"$target/usr/bin/runsc" --version | sed -n 1p

@@ -315,11 +315,11 @@ export class HostNode implements SandboxNode {
     const { id, template, runtime, stream, freezer, address } = instance;
     wake(freezer);
     const [capabilities, guest] = await Promise.all([this.#capabilitiesOf(runtime), attachAgent(stream)]);
-    const { isolation, acceleration } = capabilities;
+    const { isolation, acceleration, idle } = capabilities;
     await this.volumes.connected(instance, guest, capabilities.volumes);
     this.#instances.set(id, instance);
     const countProcesses = async (): Promise<number> => (await guest.metrics()).processes;
-    const rest = new Rest({ freezer, countProcesses });
+    const rest = new Rest({ freezer, idle, countProcesses });
     return { id, template, runtime, isolation, acceleration, source, address, guest, rest };
   }
 

@@ -20,9 +20,10 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-function rest(processes: () => number | Error): Rest {
+function rest(processes: () => number | Error, idle: 'quiet' | 'restless' = 'restless'): Rest {
   return new Rest({
     freezer: { file, frozen: 'still', thawed: 'awake' },
+    idle,
     countProcesses: async () => {
       const count = processes();
       if (count instanceof Error) throw count;
@@ -87,4 +88,13 @@ it('says nothing when the control group is gone', () => {
   rmSync(folder, { recursive: true });
   rest(() => 1).standStill();
   folder = mkdtempSync(join(tmpdir(), 'casemate-rest-'));
+});
+
+it('lets a runtime alone that sleeps by itself', async () => {
+  const sandbox = rest(() => 1, 'quiet');
+  sandbox.standStill();
+  sandbox.use()();
+  await pass(5000);
+  assert.equal(state(), 'awake');
+  assert.equal(sandbox.wake(), false);
 });

@@ -1,9 +1,11 @@
 /** Lets a sandbox that nobody uses stand still: a runtime's housekeeping costs processor time even when nothing runs. */
 import { writeFileSync } from 'node:fs';
-import type { FreezerAddress } from '../runtime/driver.ts';
+import type { FreezerAddress, RuntimeCapabilities } from '../runtime/driver.ts';
 
 /** What it needs of a sandbox: how to stop it, and how many processes run in it (the agent is one). */
 export interface Restable {
+  /** `quiet` ones take no processor time when nothing runs in them, and stay as they are. */
+  readonly idle: RuntimeCapabilities['idle'];
   readonly freezer: FreezerAddress;
   countProcesses(): Promise<number>;
 }
@@ -32,7 +34,7 @@ export class Rest {
 
   /** Stands still at once; for a sandbox in which nothing of a user runs yet. */
   standStill(): void {
-    this.#write(true);
+    if (this.#sandbox.idle === 'restless') this.#write(true);
   }
 
   /** @returns whether it stood still. */
@@ -65,7 +67,7 @@ export class Rest {
 
   #lookLater(delayMs: number): void {
     clearTimeout(this.#timer);
-    if (this.#ended || this.#uses > 0) return;
+    if (this.#ended || this.#uses > 0 || this.#sandbox.idle === 'quiet') return;
     this.#timer = setTimeout(() => void this.#look(), delayMs);
     this.#timer.unref();
   }

@@ -66,6 +66,8 @@ export interface RuntimeCapabilities {
    * over the agent's stream, and `attach` does nothing.
    */
   readonly volumes: 'late' | 'stream' | 'none';
+  /** Whether one that nobody uses takes processor time all the same: `restless` ones are made to stand still. */
+  readonly idle: 'quiet' | 'restless';
   /** Limits that can change while it runs. */
   readonly lateLimits: readonly (keyof SandboxLimits)[];
   /** What a program inside sees of its limits (`nproc`, `free`, `df`), in words for the docs and `doctor`. */

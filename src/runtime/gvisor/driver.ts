@@ -283,6 +283,7 @@ function capabilitiesOf(runsc: Runsc): RuntimeCapabilities {
     reboots: false,
     fork: runsc.modern ? 'copy' : 'none',
     volumes: runsc.modern ? 'late' : 'none',
+    idle: runsc.quiet ? 'quiet' : 'restless',
     lateLimits: ['cpus', 'memoryMib', 'diskMib', 'pids'],
     limitsSeenInside: {
       cpus: 'nproc shows the CPUs of the sandbox, rounded up (the agent sets the affinity of every program).',

@@ -224,6 +224,7 @@ function capabilitiesOf({ fork, caveats, ownMib }: Vmm): RuntimeCapabilities {
     reboots: true,
     fork,
     volumes: 'none',
+    idle: 'restless',
     lateLimits: ['pids'],
     limitsSeenInside: {
       cpus: 'nproc shows the CPUs of the sandbox, rounded up (the agent sets the affinity of every program).',

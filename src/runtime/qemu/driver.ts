@@ -259,6 +259,7 @@ const capabilities: RuntimeCapabilities = {
   reboots: true,
   fork: 'copy-on-write',
   volumes: 'stream',
+  idle: 'restless',
   lateLimits: ['pids'],
   limitsSeenInside: {
     cpus: 'nproc shows the CPUs of the sandbox, rounded up (the agent sets the affinity of every program).',
