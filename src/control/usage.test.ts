@@ -5,7 +5,8 @@ import { beforeEach, describe, it } from 'node:test';
 import { limits } from '../base/limits.ts';
 import type { Inspection } from '../runtime/driver.ts';
 import type { SandboxRow } from '../store/types.ts';
-import { Usage, type UsageSample } from './usage.ts';
+import { Usage } from './usage.ts';
+import type { UsageSample } from './usageRing.ts';
 
 const id = 'a'.repeat(20);
 const principal = { tenantId: 'one', keyId: 'key', scope: 'tenant' };
@@ -133,6 +134,8 @@ describe('samples of use', () => {
     const kept = await stand.kept();
     assert.equal(kept.length, limits.usageSamplesMax);
     assert.equal(kept.at(-1)?.atMs, newest);
+    assert.equal(kept[0]?.atMs, newest - (limits.usageSamplesMax - 1) * usageSampleMs);
+    assert.equal(kept[0]?.memoryBytes, kept[0]?.atMs, 'each has its own numbers');
     stand.end();
     assert.deepEqual(await stand.kept(), []);
   });

@@ -8,15 +8,7 @@ import type { SandboxRow } from '../store/types.ts';
 import type { Principal } from './access.ts';
 import type { Clock } from './clock.ts';
 import type { Sandboxes } from './sandboxes.ts';
-
-export interface UsageSample {
-  readonly atMs: number;
-  /** Of one processor, since the sample before: two busy processors are 200. */
-  readonly cpuPercent: number;
-  readonly memoryBytes: number;
-  readonly diskBytes: number;
-  readonly pids: number;
-}
+import { UsageRing, type UsageSample } from './usageRing.ts';
 
 /** Both ends belong to it. */
 export interface UsageWindow {
@@ -33,7 +25,7 @@ interface Reading {
 }
 
 interface History {
-  readonly samples: UsageSample[];
+  readonly ring: UsageRing;
   last: Reading;
 }
 
@@ -92,10 +84,12 @@ export class Usage {
         still: !isThere || !awake.has(id),
       };
       if (history === undefined) {
-        if (there.has(id)) this.#histories.set(id, { samples: [], last: reading }); // it has not ended meanwhile
+        if (there.has(id))
+          this.#histories.set(id, { ring: new UsageRing(limits.usageSamplesMax), last: reading }); // it has not ended meanwhile
         continue;
       }
-      if (isThere) keep(history, sampleOf(inspection, history.last, atMs));
+      const sample = isThere ? sampleOf(inspection, history.last, atMs) : undefined;
+      if (sample !== undefined) history.ring.push(sample);
       history.last = reading;
     }
   }
@@ -108,7 +102,7 @@ export class Usage {
   async of(principal: Principal, id: string, window: UsageWindow = {}): Promise<readonly UsageSample[]> {
     const row = this.#options.sandboxes.get(principal, id);
     const { fromMs = 0, toMs = Number.POSITIVE_INFINITY } = window;
-    const samples = (this.#histories.get(id)?.samples ?? []).filter(
+    const samples = (this.#histories.get(id)?.ring.list() ?? []).filter(
       ({ atMs }) => fromMs <= atMs && atMs <= toMs,
     );
     const now = toMs < this.#options.clock.now() ? undefined : await this.#now(row);
@@ -135,12 +129,6 @@ export class Usage {
     const inspection = (await this.#options.node.usage.of([id])).get(id);
     return inspection?.state === 'running' ? inspection : undefined;
   }
-}
-
-function keep({ samples }: History, sample: UsageSample | undefined): void {
-  if (sample === undefined) return;
-  samples.push(sample);
-  if (samples.length > limits.usageSamplesMax) samples.shift();
 }
 
 /** None where the counter has begun anew, as after a pause. */

@@ -9,7 +9,7 @@ import {
   ProcessInfoSchema,
 } from '../../../schema/e2b/process_pb.js';
 import type { ExitInfo, FileEntry, GuestExec, OutputChunk } from '../../guest/types.ts';
-import type { UsageSample } from '../../control/usage.ts';
+import type { UsageSample } from '../../control/usageRing.ts';
 import type { SandboxRow } from '../../store/types.ts';
 import { isOpen, networkView } from './network.ts';
 
