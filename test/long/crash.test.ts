@@ -4,7 +4,7 @@ import { randomInt } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Sandbox, type SandboxProcess } from '../../sdk/typescript/src/index.ts';
-import { tracesOf } from '../system/host.ts';
+import { noTraces, tracesOf } from '../system/host.ts';
 import { missingForServer, startServer, stopProcess, type TestServer } from '../system/server.ts';
 
 const rounds = 20;
@@ -76,15 +76,7 @@ describe('a server that is killed again and again', { skip: missingForServer() ?
       await (await Sandbox.connect(id, connection())).kill();
     }
     await stopProcess(server.process);
-    const left = tracesOf(server.dataDir);
-    assert.deepEqual(left, {
-      processes: 0,
-      mounts: 0,
-      cgroups: 0,
-      namespaces: 0,
-      sandboxFolders: 0,
-      journalEntries: 0,
-    });
+    assert.deepEqual(tracesOf(server.dataDir), noTraces);
     server = await startServer({ dataDir: server.dataDir });
   });
 });

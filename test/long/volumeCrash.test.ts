@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Sandbox } from '../../sdk/typescript/src/index.ts';
-import { processesNaming, tracesOf } from '../system/host.ts';
+import { noTraces, processesNaming, tracesOf } from '../system/host.ts';
 import { missingForServer, startServer, stopProcess, type TestServer } from '../system/server.ts';
 
 const rounds = 20;
@@ -80,15 +80,7 @@ describe('volumes under a server and runtimes that are killed', { skip: missingF
     }
     await server.client.volumes.remove('lasting');
     await stopProcess(server.process);
-    const left = tracesOf(server.dataDir);
-    assert.deepEqual(left, {
-      processes: 0,
-      mounts: 0,
-      cgroups: 0,
-      namespaces: 0,
-      sandboxFolders: 0,
-      journalEntries: 0,
-    });
+    assert.deepEqual(tracesOf(server.dataDir), noTraces);
     assert.deepEqual(readdirSync(join(server.dataDir, 'volumes')), []);
     server = await startServer({ dataDir: server.dataDir });
   });

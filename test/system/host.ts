@@ -13,7 +13,16 @@ export interface HostTraces {
   readonly journalEntries: number;
 }
 
-/** Traces of sandboxes of one data directory; all zero when nothing is left. */
+export const noTraces: HostTraces = {
+  processes: 0,
+  mounts: 0,
+  cgroups: 0,
+  namespaces: 0,
+  sandboxFolders: 0,
+  journalEntries: 0,
+};
+
+/** Traces of sandboxes of one data directory; `noTraces` when nothing is left. */
 export function tracesOf(dataDir: string): HostTraces {
   const tag = readFileSync(join(dataDir, 'instance'), 'utf8').trim();
   const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
@@ -36,6 +45,20 @@ export function standsStill(dataDir: string, id: string): boolean {
     .flatMap((folder) => files.map((file) => join(folder, file)))
     .filter((file) => existsSync(file))
     .some((file) => ['1', 'FROZEN'].includes(readFileSync(file, 'utf8').trim()));
+}
+
+/** What a server that was stopped with no sandbox running has left on the host; nothing, if all is well. */
+export function leftByServer(dataDir: string): string[] {
+  const tag = readFileSync(join(dataDir, 'instance'), 'utf8').trim();
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  return [
+    ...processesNaming(dataDir).map((pid) => `process ${pid}: ${commandLine(pid).replaceAll('\0', ' ')}`),
+    ...mounts.filter((line) => line.includes(`${dataDir}/`)).map((line) => `mount ${line}`),
+    ...hierarchies(`casemate-${tag}`).map((folder) => `control group ${folder}`),
+    ...namespaces()
+      .filter((name) => name.startsWith(`cm-${tag}-`))
+      .map((name) => `namespace ${name}`),
+  ];
 }
 
 function countEntries(folder: string): number {

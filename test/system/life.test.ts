@@ -4,10 +4,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CreateOptions, Sandbox } from '../../sdk/typescript/src/index.ts';
-import { residentBytes, rootProcesses, serverPid, tracesOf } from './host.ts';
+import { noTraces, residentBytes, rootProcesses, serverPid, tracesOf } from './host.ts';
 import { endOf, missingForServer, startServer, stopProcess, type TestServer } from './server.ts';
-
-const nothing = { processes: 0, mounts: 0, cgroups: 0, namespaces: 0, sandboxFolders: 0, journalEntries: 0 };
 
 describe('a sandbox', { skip: missingForServer() ?? false }, () => {
   let server: TestServer;
@@ -163,7 +161,7 @@ describe('a sandbox', { skip: missingForServer() ?? false }, () => {
       await (await Sandbox.connect(id, { url: server.url, apiKey: server.apiKey })).kill();
     }
     await stopProcess(server.process);
-    assert.deepEqual(tracesOf(server.dataDir), nothing);
+    assert.deepEqual(tracesOf(server.dataDir), noTraces);
     server = await startServer({ dataDir: server.dataDir });
   });
 

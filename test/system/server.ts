@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { defaultDataDir } from '../../src/base/config.ts';
+import { leftByServer } from './host.ts';
 import { Casemate, Sandbox } from '../../sdk/typescript/src/index.ts';
 
 const repository = join(dirname(fileURLToPath(import.meta.url)), '../..');
@@ -21,7 +22,7 @@ export interface TestServer {
   readonly process: ChildProcess;
   /** Environment for the CLI and for programs that use the SDK. */
   readonly env: NodeJS.ProcessEnv;
-  /** Kills every sandbox, stops the server and removes its data directory. */
+  /** Kills every sandbox, stops the server and removes its data directory. Throws where anything is left of it. */
   close(): Promise<void>;
 }
 
@@ -76,9 +77,20 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
     close: async () => {
       await killAll({ url, apiKey });
       await stopProcess(child);
+      await needNothingLeft(dataDir);
       await rm(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+/** The kernel takes some things away a moment after the last process. */
+async function needNothingLeft(dataDir: string): Promise<void> {
+  let left = leftByServer(dataDir);
+  for (let round = 0; round < 50 && left.length > 0; round += 1) {
+    await sleep(100);
+    left = leftByServer(dataDir);
+  }
+  if (left.length > 0) throw new Error(`the server has left behind: ${left.join('; ')}`);
 }
 
 /** Ends a server's process with SIGTERM and resolves when it is gone. */

@@ -6,10 +6,9 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CasemateError, type CreateOptions, Sandbox } from '../../sdk/typescript/src/index.ts';
-import { tracesOf } from './host.ts';
+import { noTraces, tracesOf } from './host.ts';
 import { missingForServer, startServer, stopProcess, type TestServer } from './server.ts';
 
-const nothing = { processes: 0, mounts: 0, cgroups: 0, namespaces: 0, sandboxFolders: 0, journalEntries: 0 };
 const counting = 'i=0; while true; do i=$((i+1)); echo $i >> count; sleep 0.05; done';
 const lastCount = 'tail -n 1 count';
 /** A kernel that makes no uuids itself (gVisor) leaves that to programs, which ask for random bytes. */
@@ -89,7 +88,7 @@ export function snapshotSuite(runtime: string): void {
           namespaces: 0,
           journalEntries: 0,
         },
-        nothing,
+        noTraces,
       );
       await assert.rejects(sbx.exec(['true']), { code: 'conflict' });
       await crash();
@@ -276,7 +275,7 @@ export function snapshotSuite(runtime: string): void {
       await sbx.pause();
       await sbx.kill();
       await stopProcess(server.process);
-      assert.deepEqual(tracesOf(server.dataDir), nothing);
+      assert.deepEqual(tracesOf(server.dataDir), noTraces);
       const left = readdirSync(join(server.dataDir, 'snapshots')).filter((name) => name !== 'key');
       assert.deepEqual(left, []);
       server = await startServer({ dataDir: server.dataDir });
