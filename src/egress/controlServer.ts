@@ -9,22 +9,33 @@ import type { EgressProxy } from './proxy.ts';
 
 /** Events wait for a slow reader up to this; then they are lost, and never the connection. */
 const eventsBytesQueuedMax = 8 * 1024 * 1024;
+/** Events of so long go together: each write wakes the server, which costs as much as the connection it tells of. */
+const eventsGatheredMs = 10;
 
 export function createControlServer(proxy: EgressProxy): Server {
   const peers = new Set<Socket>();
+  let lines = '';
+  const send = (): void => {
+    if (lines === '') return;
+    for (const peer of peers) if (peer.writableLength < eventsBytesQueuedMax) peer.write(lines);
+    lines = '';
+  };
   proxy.events.on('event', (event) => {
-    const line = `${JSON.stringify({ event } satisfies EgressAnswer)}\n`;
-    for (const peer of peers) if (peer.writableLength < eventsBytesQueuedMax) peer.write(line);
+    if (lines === '') setTimeout(send, eventsGatheredMs);
+    lines += `${JSON.stringify({ event } satisfies EgressAnswer)}\n`;
   });
   return createServer((peer) => {
     peers.add(peer);
     peer.on('error', () => peer.destroy());
     peer.once('close', () => peers.delete(peer));
-    const lines = createInterface({ input: peer, crlfDelay: Number.POSITIVE_INFINITY });
-    lines.on('error', () => peer.destroy());
-    lines.on('line', (line) => {
+    const requests = createInterface({ input: peer, crlfDelay: Number.POSITIVE_INFINITY });
+    requests.on('error', () => peer.destroy());
+    requests.on('line', (line) => {
       if (line.length > egressLimits.controlLineBytesMax) return void peer.destroy();
-      void answer(proxy, line).then((reply) => peer.write(`${JSON.stringify(reply)}\n`));
+      void answer(proxy, line).then((reply) => {
+        send(); // what happened before comes before
+        peer.write(`${JSON.stringify(reply)}\n`);
+      });
     });
   });
 }

@@ -157,11 +157,12 @@ export class EgressProxy {
     const flow = new OpenFlow({ sandbox, client, target, literal, protocol: 'tcp', inspected: false, rule });
     const inflow = new Inflow();
     try {
-      const upstream = await connectUpstream(sandbox, target, literal, inflow);
+      const upstream = await connectUpstream(sandbox, target, literal, { client, inflow });
       if (flow.over) return void upstream.destroy();
       flow.relay(upstream, inflow, Buffer.alloc(0));
     } catch (error) {
       if (!(error instanceof UpstreamRefusal)) throw error;
+      if (flow.over) return;
       reset(accepted, { allowed: false, code: error.code, rule: error.rule, hint: error.message });
     }
   }

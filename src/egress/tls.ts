@@ -79,13 +79,9 @@ function begin(accepted: Accepted): Begun | (Verdict & { allowed: false }) {
 
 function openFor({ sandbox, target, literal }: OpenFlow, client: Socket): Opening {
   const inflow = new Inflow();
-  const socket = connectUpstream(sandbox, target, literal, inflow);
+  const socket = connectUpstream(sandbox, target, literal, { client, inflow });
   socket.then(
-    (upstream) => {
-      upstream.on('error', () => upstream.destroy());
-      if (client.destroyed) upstream.destroy();
-      else client.once('close', () => upstream.destroy());
-    },
+    (upstream) => upstream.on('error', () => upstream.destroy()),
     () => {}, // told once the hello has come
   );
   return { socket, inflow };
@@ -117,6 +113,7 @@ async function passThrough(
     upstream = await socket;
   } catch (error) {
     if (!(error instanceof UpstreamRefusal)) throw error;
+    if (flow.over) return;
     return refuse(accepted, { allowed: false, code: error.code, rule: error.rule, hint: error.message });
   }
   if (flow.over) return void upstream.destroy();

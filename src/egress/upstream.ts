@@ -45,21 +45,30 @@ export async function addressesFor(
   return usable.map(({ text }) => text);
 }
 
+/** Of a connection that serves one client alone. */
+export interface Relayed {
+  /** With its end the connection ends, or is no longer tried. */
+  readonly client: Socket;
+  /** Reads the connection, which stands still until it is resumed. */
+  readonly inflow: Inflow;
+}
+
 /**
- * Resolves with a connected socket; with an `inflow`, which reads it then, it stands still until it is resumed.
+ * Resolves with a connected socket.
  * @throws UpstreamRefusal
  */
 export async function connectUpstream(
   sandbox: SandboxEgress,
   target: Target,
   literal: string,
-  inflow?: Inflow,
+  relayed?: Relayed,
 ): Promise<Socket> {
   const usable = await addressesFor(sandbox, target, literal);
   let last: unknown;
   for (const text of usable.slice(0, egressLimits.addressesTried)) {
+    if (relayed?.client.destroyed === true) break;
     try {
-      return await connectTo(text, target.port, inflow);
+      return await connectTo(text, target.port, relayed);
     } catch (error) {
       last = error;
     }
@@ -133,20 +142,23 @@ async function resolve(host: string, ended: () => void): Promise<readonly string
   }
 }
 
-function connectTo(address: string, port: number, inflow?: Inflow): Promise<Socket> {
+function connectTo(address: string, port: number, relayed: Relayed | undefined): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const reading = inflow === undefined ? {} : { onread: inflow.onread };
+    const reading = relayed === undefined ? {} : { onread: relayed.inflow.onread };
     const socket = connect({ host: address, port, allowHalfOpen: true, noDelay: true, ...reading });
-    if (inflow !== undefined) socket.pause();
+    if (relayed !== undefined) {
+      socket.pause();
+      relayed.client.once('close', () => socket.destroy());
+    }
     const timer = setTimeout(() => socket.destroy(new Error('timeout')), egressLimits.connectMsMax);
     socket.once('connect', () => {
       clearTimeout(timer);
-      socket.off('error', reject);
       resolve(socket);
     });
-    socket.once('error', (error) => {
+    socket.once('error', reject);
+    socket.once('close', () => {
       clearTimeout(timer);
-      reject(error);
+      reject(new Error('closed')); // by its client, without an error
     });
   });
 }

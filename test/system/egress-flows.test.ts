@@ -1,6 +1,8 @@
 /** Flows through the egress proxy: when their hosts are connected to, how fast they run, how they end. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { runCommand } from '../../src/base/child.ts';
 import { missingForRange, type Player, Range } from './egress/range.ts';
 
 describe('egress flows', { skip: missingForRange() ?? false }, () => {
@@ -110,9 +112,31 @@ begun, got = time.time(), 0
 threading.Thread(target=lambda: s.sendall(bytes(300000))).start()
 while got < 300000: got += len(s.recv(65536))
 print(time.time() - begun > 1.4)`);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await sleep(1000);
     await player.set([{ allow, budgets: { bytesPerSecondMax: 300_000 } }]);
     const { stdout, stderr } = await running;
     assert.equal(stdout, 'reset\nTrue\n', stderr);
+  });
+
+  it('stops connecting to a host that does not answer when its client has gone', async () => {
+    await player.set([{ allow: [{ host: 'silent.test', ports: [443, 5432] }] }]);
+    const connecting = async (): Promise<number> => {
+      const argv = ['ip', 'netns', 'exec', range.host, 'ss', '-Htn', 'state', 'syn-sent'];
+      return (await runCommand(argv)).stdout.trim().split('\n').filter(Boolean).length;
+    };
+    const held = player.python(`
+import socket, struct, time
+held = [socket.create_connection(("silent.test", port), timeout=5) for port in (443, 5432) for _ in range(4)]
+time.sleep(1)
+for s in held: s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))`);
+    let most = 0;
+    for (let round = 0; round < 8; round += 1) {
+      most = Math.max(most, await connecting());
+      await sleep(100);
+    }
+    await held;
+    assert.equal(most, 8);
+    await sleep(100);
+    assert.equal(await connecting(), 0);
   });
 });

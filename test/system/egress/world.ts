@@ -30,6 +30,7 @@ const zone: Readonly<Record<string, () => string>> = {
   'metadata.test': () => '169.254.169.254',
   'loopback.test': () => '127.0.0.1',
   'private.test': () => '10.77.0.1',
+  'silent.test': () => '5.5.200.1', // nobody answers there
   'proxy-host.test': () => '5.5.0.1',
   'rebind.test': () => {
     turns += 1;
