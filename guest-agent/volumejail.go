@@ -52,12 +52,14 @@ func volumeMain(arguments []string) int {
 	switch arguments[0] {
 	case "serve":
 		err = serveVolume(arguments[1:])
+	case "attach":
+		err = attachVolume(arguments[1:])
 	case "jailed":
 		err = serveInJail()
 	case "hold":
 		_, err = io.Copy(io.Discard, os.Stdin)
 	default:
-		err = errors.New("usage: guest-agent volume serve")
+		err = errors.New("usage: guest-agent volume serve|attach")
 	}
 	if err != nil {
 		_, _ = os.Stderr.WriteString("guest-agent: " + err.Error() + "\n")

@@ -78,9 +78,9 @@ describe('a volume over the agent’s stream', { skip: missing }, () => {
     const { readOnly = false, subpath } = options;
     const guest = await startGuest();
     guests.push(guest);
-    await guest.client.mountVolume({ slot: 0, path: place, stream: true, readOnly });
     const volume = { volumeId: stand.id, slot: 0, readOnly, ...(subpath === undefined ? {} : { subpath }) };
-    await bridgeVolume({ guest: guest.client, volume, useFiles });
+    const mounted = guest.client.mountVolume({ slot: 0, path: place, stream: true, readOnly });
+    await bridgeVolume({ guest: guest.client, volume, mounted, useFiles });
     return guest;
   };
   const at = (command: string): string => `cd ${place} && ${command}`;

@@ -11,6 +11,8 @@ const retryMs = 250;
 export interface BridgeOptions {
   readonly guest: GuestClient;
   readonly volume: AttachedVolume;
+  /** Resolves when the guest has it mounted: only then can its requests be carried. */
+  readonly mounted: Promise<void>;
   readonly useFiles: () => Promise<{ readonly files: VolumeClient; readonly done: () => void }>;
 }
 
@@ -39,14 +41,23 @@ export async function bridgeVolume(options: BridgeOptions): Promise<void> {
 }
 
 /** Resolves when requests can flow. */
-async function carry({ guest, volume, useFiles }: BridgeOptions): Promise<{ ended: Promise<void> }> {
-  const { slot, readOnly, subpath = '/' } = volume;
+async function carry({ guest, volume, mounted, useFiles }: BridgeOptions): Promise<{ ended: Promise<void> }> {
+  const { slot, readOnly, subpath } = volume;
+  mounted.catch(() => {}); // told below
   const { files, done } = await useFiles();
+  let opening: Promise<Duplex> | undefined;
   let ends: readonly [Duplex, Duplex];
   try {
-    const outside = await files.fuse({ path: subpath, readOnly });
-    ends = [outside, await guest.serveVolume({ slot })];
+    if (subpath !== undefined) await mounted; // the folder is made on the way
+    opening = files.fuse({ path: subpath ?? '/', readOnly });
+    opening.catch(() => {}); // told below
+    await mounted;
+    ends = [await opening, await guest.serveVolume({ slot })];
   } catch (error) {
+    opening?.then(
+      (outside) => outside.destroy(),
+      () => {},
+    );
     done();
     throw error;
   }

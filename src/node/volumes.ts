@@ -95,17 +95,18 @@ export class HostVolumes {
   async attach(sandbox: LiveSandbox, wanted: readonly WantedVolume[] = []): Promise<void> {
     if (wanted.length === 0) return;
     const volumes = wanted.map(attachedOf);
-    await this.#root.call('attachVolumes', { id: sandbox.id, volumes });
     const instance = this.#streaming.get(sandbox.guest);
-    for (const { slot, path, readOnly } of wanted)
-      await sandbox.guest.mountVolume({
-        slot,
-        path,
-        ...(instance === undefined ? {} : { stream: true, readOnly }),
-      });
-    if (instance === undefined) return;
+    const mounted = this.#mount(sandbox, wanted, instance !== undefined);
+    if (instance === undefined) return mounted;
+    // What will answer a machine's requests gets ready meanwhile.
+    await this.#bridge(sandbox.guest, volumes, mounted);
     this.#added.set(instance, [...(this.#added.get(instance) ?? []), ...volumes]);
-    await this.#bridge(sandbox.guest, volumes);
+  }
+
+  async #mount(sandbox: LiveSandbox, wanted: readonly WantedVolume[], stream: boolean): Promise<void> {
+    await this.#root.call('attachVolumes', { id: sandbox.id, volumes: wanted.map(attachedOf) });
+    for (const { slot, path, readOnly } of wanted)
+      await sandbox.guest.mountVolume({ slot, path, ...(stream ? { stream, readOnly } : {}) });
   }
 
   /** Lets requests flow again for volumes that are mounted in it, where they come over the agent's stream. */
@@ -125,9 +126,18 @@ export class HostVolumes {
     await this.#bridge(guest, [...mounted.values()]);
   }
 
-  async #bridge(guest: GuestClient, volumes: readonly AttachedVolume[]): Promise<void> {
-    for (const volume of volumes)
-      await bridgeVolume({ guest, volume, useFiles: () => this.useFiles(volume.volumeId, false) });
+  async #bridge(
+    guest: GuestClient,
+    volumes: readonly AttachedVolume[],
+    mounted = Promise.resolve(),
+  ): Promise<void> {
+    const useFiles = (volumeId: string): ReturnType<HostVolumes['useFiles']> =>
+      this.useFiles(volumeId, false);
+    await Promise.all(
+      volumes.map((volume) =>
+        bridgeVolume({ guest, volume, mounted, useFiles: () => useFiles(volume.volumeId) }),
+      ),
+    );
   }
 }
 

@@ -205,7 +205,7 @@ export class GvisorDriver extends GroupDriver implements RuntimeDriver {
   async attach(id: string, attachment: Attachment): Promise<void> {
     if (!(await this.#choose()).modern)
       throw new CasemateError('unsupported', 'This runsc mounts nothing inside a sandbox that runs.');
-    await new AttachFolder(this.directory(id)).attach(attachment);
+    await new AttachFolder(this.directory(id)).attach(attachment, this.#options.agentDir);
   }
 
   protected override diskBytes(id: string): number {

@@ -1,5 +1,5 @@
 /** Binds folders of the host into a sandbox that runs: they appear under one folder that it was started with. */
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runCommand } from '../../base/child.ts';
@@ -14,26 +14,13 @@ export interface Attachment {
   readonly readOnly: boolean;
 }
 
-/**
- * A bind that is made read-only after it was propagated would stay writable in the sandbox: it is made so at a private
- * place, and bound from there. `-c` keeps mount from turning the descriptor back into a path.
- */
-const script = `
-set -e
-mount -c -o "bind,$3" /proc/self/fd/3 "$1"
-mount --bind "$1" "$2" || { umount "$1"; exit 1; }
-umount "$1"
-`;
-
 export class AttachFolder {
   /** What the sandbox is started with, as a slave: binds below it reach the sandbox, and nothing comes back. */
   readonly path: string;
-  readonly #staging: string;
 
   /** @param directory the sandbox's own folder, root-owned. */
   constructor(directory: string) {
     this.path = join(directory, 'volumes');
-    this.#staging = join(directory, 'volume-staging');
   }
 
   async create(): Promise<void> {
@@ -41,21 +28,25 @@ export class AttachFolder {
     await runCommand(['mount', '--bind', '--make-shared', this.path, this.path]);
   }
 
-  async attach({ slot, descriptor, readOnly }: Attachment): Promise<void> {
+  /**
+   * One program that makes the mount and says where it belongs, read-only before anybody sees it: each `mount` more costs a claim
+   * milliseconds.
+   * @param agentDir holds the guest agent, whose program does it.
+   */
+  async attach({ slot, descriptor, readOnly }: Attachment, agentDir: string): Promise<void> {
     const target = join(this.path, String(slot));
-    const staging = `${this.#staging}-${slot}`;
-    for (const folder of [target, staging]) mkdirSync(folder, { recursive: true, mode: 0o700 });
-    await runCommand(['sh', '-c', script, 'casemate-attach', staging, target, readOnly ? 'ro' : 'rw'], {
+    mkdirSync(target, { recursive: true, mode: 0o700 });
+    const program = join(agentDir, 'guest-agent');
+    await runCommand([program, 'volume', 'attach', target, readOnly ? 'ro' : 'rw'], {
       descriptors: [descriptor],
     });
-    rmSync(staging, { recursive: true });
   }
 
   /** Idempotent; the sandbox's processes are dead. */
   async destroy(): Promise<void> {
     const mounts = await readFile('/proc/self/mounts', 'utf8');
     const points = mounts.split('\n').map((line) => line.split(' ')[1] ?? '');
-    const own = points.filter((point) => [this.path, this.#staging].some((start) => point.startsWith(start)));
+    const own = points.filter((point) => point.startsWith(this.path));
     // The last one mounted first. Lazily, because a dead process may not be gone from it to the last bit.
     for (const point of own.reverse()) await runCommand(['umount', '-l', point]);
   }
