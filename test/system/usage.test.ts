@@ -45,7 +45,9 @@ describe('what a sandbox used', { skip: missingForServer() ?? false }, () => {
 
   it('is told of one that stands still, and lets it stand', async () => {
     const still = (): boolean => standsStill(server.dataDir, sandbox.id);
-    await until(still);
+    const gvisor = (await server.client.runtimes.list()).find(({ name }) => name === 'gvisor');
+    const comesToStand = gvisor?.capabilities?.idle === 'restless'; // newer ones sleep by themselves
+    if (comesToStand) await until(still);
     const options = { apiUrl: server.url, apiKey: server.apiKey.replace('casemate_', 'e2b_') };
     const [{ at } = assert.fail('nothing was kept')] = kept;
     const second = new Date(Math.floor(Date.parse(at) / 1000) * 1000);
@@ -60,7 +62,7 @@ describe('what a sandbox used', { skip: missingForServer() ?? false }, () => {
       await sandbox.metricsHistory({ start: new Date(at), end: new Date(at) }),
       kept.slice(0, 1),
     );
-    assert.ok(still(), 'it was woken');
+    assert.equal(still(), comesToStand, 'it was woken');
   });
 
   for (const version of ['2.63.0', '2.8.1']) {
