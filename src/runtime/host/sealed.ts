@@ -5,9 +5,17 @@ import { CasemateError } from '../../base/errors.ts';
 
 const copyMsMax = 300_000;
 
-/** Shared blocks where the file system can, holes stay holes. */
-export async function copySparse(from: string, to: string): Promise<void> {
-  await runCommand(['cp', '--reflink=auto', '--sparse=always', from, to], { timeoutMs: copyMsMax });
+/**
+ * Shared blocks where the file system can, holes stay holes.
+ * @param descriptors what `cp` gets as 3, 4, …
+ */
+export async function copySparse(
+  from: string,
+  to: string,
+  descriptors: readonly number[] = [],
+): Promise<void> {
+  const argv = ['cp', '--reflink=auto', '--sparse=always', from, to];
+  await runCommand(argv, { timeoutMs: copyMsMax, descriptors });
 }
 
 /** A lease for reading (1024 is F_SETLEASE, 0 F_RDLCK: fcntl(2)) is refused while anybody has the file open, or mapped, to write. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { newId } from '../../base/ids.ts';
 import type { CgroupSet } from '../host/cgroup.ts';
 import { copySparse, seal } from '../host/sealed.ts';
+import { type Arrival, arrivalFor } from './arrival.ts';
 import { addLayer } from './clone.ts';
 import type { MachineControl } from './control.ts';
 import { flattenDisk } from './flatten.ts';
@@ -45,15 +46,19 @@ export async function snapshotMachine(options: SnapshotOptions): Promise<number>
   needRoomForLayer(record);
   const helperId = newId();
   const hop = join(directory, 'hop');
+  const bytes = record.shape.guestMemoryMib * 1024 * 1024;
+  await makeRam(target, record.shape.guestMemoryMib);
+  const arrival = arrivalFor(fileOf.ram(target), bytes, helperId, machineUid(helperId));
   let helper: Launched | undefined;
   try {
     const kept = await flattenDisk(control, record);
-    helper = await launchHelper(options, record, helperId, hop);
+    helper = await launchHelper(options, record, helperId, { hop, arrival });
     const stoodStillMs = await takeOver(options, record, helper.control);
     await helper.control.commands(['migrate-set-capabilities', ignoringShared(true)]);
     await helper.control.save();
     await helper.kill(); // before its files are believed to be whole
     takeState(hop, fileOf.state(target));
+    await arrival.keep();
     await finish(options, record, kept);
     await leaveSealed(control, record.layers - 1);
     return stoodStillMs;
@@ -61,6 +66,7 @@ export async function snapshotMachine(options: SnapshotOptions): Promise<number>
     await helper?.kill();
     helper?.release();
     await helper?.control.forget();
+    arrival.close();
     await cgroups.destroy(helperId);
     await rm(hop, { recursive: true, force: true });
   }
@@ -71,10 +77,10 @@ export async function snapshotMachine(options: SnapshotOptions): Promise<number>
  * what a QEMU that was broken into can do to those of its own user is nothing to it.
  */
 async function launchHelper(
-  { id, platform, target, cgroups }: SnapshotOptions,
+  { id, platform, cgroups }: SnapshotOptions,
   record: MachineRecord,
   helperId: string,
-  hop: string,
+  { hop, arrival }: { readonly hop: string; readonly arrival: Arrival },
 ): Promise<Launched> {
   const { shape } = record;
   const uid = machineUid(helperId);
@@ -93,14 +99,12 @@ async function launchHelper(
     chmodSync(folder, mode);
   }
   chownSync(meeting, uid, machineUid(id));
-  await makeRam(target, shape.guestMemoryMib);
-  chownSync(fileOf.ram(target), uid, uid);
   const helper = await launch({
     directory: hop,
     uid,
     cgroupJoinFiles: cgroups.joinFiles(helperId),
     files: {
-      ram: { source: fileOf.ram(target), writable: true },
+      ram: { source: arrival.path, writable: true },
       kernel: { source: platform.kernel.image },
       initrd: { source: platform.initrd.file },
     },
@@ -119,6 +123,7 @@ async function launchHelper(
     ['migrate-set-capabilities', ignoringShared(false)],
     ['migrate-incoming', { uri: `unix:${jail.hop.listener}` }],
   );
+  arrival.forgetName();
   return helper;
 }
 
