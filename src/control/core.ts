@@ -36,6 +36,7 @@ import { Sandboxes } from './sandboxes.ts';
 import { SecretBox } from './secretBox.ts';
 import { Secrets } from './secrets.ts';
 import { Snapshots } from './snapshots.ts';
+import { Turnstile } from './turnstile.ts';
 import { Blobs } from './templates/blobs.ts';
 import { Templates } from './templates/templates.ts';
 import { SandboxTokens } from './tokens.ts';
@@ -94,6 +95,7 @@ export class Core {
   readonly #options: CoreOptions;
   readonly #recorder: Recorder;
   readonly #egress: Egress;
+  readonly #turnstile = new Turnstile();
 
   constructor(options: CoreOptions) {
     this.#options = options;
@@ -124,6 +126,7 @@ export class Core {
       secrets: this.secrets,
       catalog: this.images.catalog,
       volumes: this.volumes,
+      turnstile: this.#turnstile,
     });
     this.usage = new Usage({ ...shared, sandboxes: this.sandboxes });
     this.snapshots = new Snapshots({ ...options, recorder: this.#recorder, sandboxes: this.sandboxes });
@@ -253,7 +256,12 @@ export class Core {
       ...(cwd ? { cwd } : {}),
     };
     return this.withGuestStream(principal, id, { action: 'exec.start', detail }, async (guest) => {
-      const stream = await guest.execStart({ ...params, execId }, signal === undefined ? {} : { signal });
+      const stream = await this.#turnstile.pass(
+        principal.tenantId,
+        'exec',
+        () => guest.execStart({ ...params, execId }, signal === undefined ? {} : { signal }),
+        ({ exited }) => exited,
+      );
       return { result: { execId, stream }, ended: stream.exited };
     });
   }

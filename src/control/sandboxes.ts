@@ -15,6 +15,7 @@ import { Reaper } from './reaper.ts';
 import type { Recorder } from './recorder.ts';
 import type { Secrets } from './secrets.ts';
 import { advance, refusalOf } from './state.ts';
+import type { Turnstile } from './turnstile.ts';
 import type { Catalog } from './templates/catalog.ts';
 import type { Volumes } from './volumes.ts';
 
@@ -27,6 +28,7 @@ export interface SandboxesOptions {
   readonly catalog: Catalog;
   readonly volumes: Volumes;
   readonly secrets: Secrets;
+  readonly turnstile: Turnstile;
   readonly log: Log;
 }
 
@@ -157,7 +159,8 @@ export class Sandboxes {
     };
     const { runtime, limits } = draft;
     const what = { limits, bind, volumes: added };
-    return this.#begin(principal, draft, (onTaken) => {
+    const { turnstile } = this.#options;
+    const begin = (onTaken: (id: string) => void): Promise<LiveSandbox> => {
       if (snapshot !== undefined) {
         const kept = this.#options.catalog.startOf(snapshot.templateVersionId);
         return node.restore({ ...what, ...kept, snapshotId: snapshot.id, held, onTaken });
@@ -165,7 +168,8 @@ export class Sandboxes {
       const { nodeName = draft.template, start } = template ?? {};
       const from = { template: nodeName, ...(start === undefined ? {} : { start }) };
       return node.claim({ ...what, ...from, runtime, onTaken });
-    });
+    };
+    return turnstile.pass(principal.tenantId, 'create', () => this.#begin(principal, draft, begin));
   }
 
   /** A child of a fork: starts from what `source` was when `snapshotId` was taken, with a name of its own. */

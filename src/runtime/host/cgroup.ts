@@ -166,6 +166,13 @@ export class CgroupSet {
     writeFileSync(file, still ? frozen : thawed);
   }
 
+  /** Whether all of it stands still: the kernel stops one thread after the other. */
+  isFrozen(id: string): boolean {
+    const { file, frozen } = this.freezer(id);
+    if (!this.#unified) return readFileSync(file, 'utf8').trim() === frozen;
+    return /^frozen 1$/m.test(readFileSync(join(mountPoint, this.#parent, id, 'cgroup.events'), 'utf8'));
+  }
+
   usage(id: string): CgroupUsage {
     const read = (controller: string, file: string): string => {
       try {

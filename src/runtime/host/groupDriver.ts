@@ -1,9 +1,13 @@
 /** What drivers share that keep a sandbox in control groups and in a folder of its own: it is found, measured and held still there. */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CasemateError } from '../../base/errors.ts';
 import type { FreezerAddress, Inspection, SandboxLimits } from '../driver.ts';
 import type { CgroupSet } from './cgroup.ts';
+
+/** How often it is asked whether all of a group stands still; a thread in the middle of a page fault takes a moment. */
+const freezeRounds = 250;
 
 export interface GroupOptions {
   /** Root-owned folder with one folder per sandbox. */
@@ -39,6 +43,7 @@ export abstract class GroupDriver {
 
   async pause(id: string): Promise<void> {
     this.cgroups.setFrozen(id, true);
+    for (let round = 0; round < freezeRounds && !this.cgroups.isFrozen(id); round += 1) await sleep(2);
   }
 
   async resume(id: string): Promise<void> {
