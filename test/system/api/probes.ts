@@ -120,7 +120,7 @@ function pathProbes(document: ApiDocument, operation: Operation, init: RequestIn
           what: `${name} = ${id.slice(0, 20)}`,
           url: document.url(operation, { [name]: id }),
           init,
-          codes: ['invalid_request', 'not_found', ...(id === 'a' ? ['backup_damaged'] : [])], // a volume's name, no backup
+          codes: ['invalid_request', 'not_found', ...(/^\w{1,63}$/.test(id) ? ['backup_damaged'] : [])], // a volume's name, no backup
         })),
     );
 }
