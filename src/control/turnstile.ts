@@ -10,7 +10,7 @@ const turnMsMax = 12;
 const execsInARow = 4;
 
 export interface TurnstileOptions {
-  /** How many pieces of work may begin at the same time; by default as many as there are processors, and one. */
+  /** How many pieces of work may begin at the same time; by default as many as there are processors. */
   readonly turns?: number;
 }
 
@@ -24,7 +24,7 @@ export class Turnstile {
   #free: number;
   #execs = 0;
 
-  constructor({ turns = availableParallelism() + 1 }: TurnstileOptions = {}) {
+  constructor({ turns = Math.max(2, availableParallelism()) }: TurnstileOptions = {}) {
     this.#free = turns;
   }
 

@@ -366,6 +366,7 @@ export class HostNode implements SandboxNode {
 
   use(id: string): { readonly live: LiveSandbox; readonly done: () => void } | undefined {
     const live = this.#live.get(id);
+    for (const pool of this.#pools.values()) pool.postpone();
     return live === undefined ? undefined : { live, done: live.rest.use() };
   }
 

@@ -12,8 +12,10 @@ export interface PoolOptions {
   readonly log: Log;
 }
 
-/** Refilling waits until nothing was claimed for this long: a burst gets the processors for itself. */
+/** Refilling waits until nothing was claimed or used for this long: a burst gets the processors for itself. */
 const quietMs = 80;
+/** But no longer than this, where the node is never quiet. */
+const postponedMsMax = 1000;
 /** So many of the next to be taken are awake already: the first answer after standing still takes 10 ms longer. */
 const awakeAhead = 2;
 /** Waking up is processor work too: it waits until the one that was taken has had time for its first program. */
@@ -30,6 +32,9 @@ export class Pool {
   #making: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #wakeTimer: NodeJS.Timeout | undefined;
+  /** When the node was last used, and since when a refill waits for it to be quiet. */
+  #usedAt = 0;
+  #waitsSince: number | undefined;
   #stopped = false;
 
   constructor(options: PoolOptions) {
@@ -44,7 +49,8 @@ export class Pool {
   take(): LiveSandbox | undefined {
     const taken = this.#ready.shift();
     this.#wakeTimer ??= setTimeout(() => this.#wakeNext(), wakeMs);
-    this.#later(quietMs);
+    this.postpone();
+    this.#refill();
     return taken;
   }
 
@@ -75,6 +81,20 @@ export class Pool {
     }
   }
 
+  /** A sandbox of the node was used: a refill that waits for a quiet moment waits on. */
+  postpone(): void {
+    this.#usedAt = performance.now();
+    if (this.#waitsSince !== undefined) this.#refill();
+  }
+
+  /** Makes the next one in a quiet moment. */
+  #refill(): void {
+    if (this.#making !== undefined || this.#ready.length >= this.#size) return;
+    const now = performance.now();
+    this.#waitsSince ??= now;
+    this.#later(Math.max(0, Math.min(this.#usedAt + quietMs, this.#waitsSince + postponedMsMax) - now));
+  }
+
   resize(size: number): void {
     this.#size = size;
     for (const surplus of this.#ready.splice(size)) void this.#options.discard(surplus.id);
@@ -85,23 +105,25 @@ export class Pool {
     clearTimeout(this.#timer);
     if (this.#stopped || this.#making !== undefined || this.#ready.length >= this.#size) return;
     this.#timer = setTimeout(() => {
+      this.#waitsSince = undefined;
       this.#making = this.#makeOne();
     }, delayMs);
   }
 
   /** One after the other: each start is processor work, and claims should feel none of it. */
   async #makeOne(): Promise<void> {
-    let nextMs = 0;
+    let failed = false;
     try {
       const made = await this.#options.make();
       if (this.#stopped || this.#ready.length >= this.#size) await this.#options.discard(made.id);
       else this.#add(made);
     } catch (error) {
-      nextMs = failureMs;
+      failed = true;
       this.#options.log.warn('warm_sandbox_failed', { template: this.template, reason: String(error) });
     } finally {
       this.#making = undefined;
-      this.#later(nextMs);
+      if (failed) this.#later(failureMs);
+      else this.#refill();
     }
   }
 
