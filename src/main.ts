@@ -151,6 +151,7 @@ function serverArgv(config: ServeConfig): string[] {
     '--disable-warning=ExperimentalWarning',
     // Streams pass through in short-lived buffers: a small nursery frees them after 2 MiB and not after 64.
     '--max-semi-space-size=1',
+    '--expose-gc', // for src/base/nursery.ts
     fileURLToPath(import.meta.url),
     JSON.stringify(config),
   ];

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { CasemateError } from '../base/errors.ts';
 import { limits } from '../base/limits.ts';
+import { cameInBuffer } from '../base/nursery.ts';
 import { encodeHeader, type Frame, FrameDecoder, marker, resyncPreamble, violation } from './frame.ts';
 import { GuestStream } from './guestStream.ts';
 import { protocol } from './protocol.gen.ts';
@@ -124,6 +125,7 @@ export class Connection {
   #receive(piece: Buffer): void {
     if (this.#ended) return;
     try {
+      cameInBuffer(piece.length);
       this.#decoder.push(piece);
       for (let frame = this.#decoder.next(); frame !== undefined; frame = this.#decoder.next())
         this.#dispatch(frame);
