@@ -14,7 +14,7 @@ const each = Number(process.env.CASEMATE_PAUSED ?? 50);
 const touching = Math.ceil(each / 10);
 const countingOnes = Math.ceil(each / 5);
 const touchedMib = 200;
-const touch = `exec perl -e '$held = "x" x (${touchedMib} << 20); sleep 1000000'`;
+const touch = `exec perl -e '$held .= "x" x (1 << 20) for 1 .. ${touchedMib}; sleep 1000000'`;
 const counting = 'i=0; while true; do i=$((i+1)); echo $i >> count; sleep 0.2; done';
 
 interface Paused {
