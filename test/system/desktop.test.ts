@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { type DomainServer, startDomainServer } from '../system/domain.ts';
+import { type DomainServer, startDomainServer } from './domain.ts';
 import {
   allCalled,
   type Column,
@@ -13,11 +13,11 @@ import {
   pythonColumns,
   table,
   versionOf,
-} from '../system/e2b/surface.ts';
-import { pythonWith, run, scriptArgv } from '../system/python.ts';
-import { missingForServer, needTemplates } from '../system/server.ts';
+} from './e2b/surface.ts';
+import { pythonWith, run, scriptArgv } from './python.ts';
+import { missingForServer, needTemplates } from './server.ts';
 
-const system = fileURLToPath(new URL('../system/', import.meta.url));
+const system = fileURLToPath(new URL('.', import.meta.url));
 /** The newest resolves names by itself, so it is told where the server is; the stream goes by the domain. */
 const pythons = [
   { version: '2.7.2', packages: ['e2b-desktop==2.7.2', 'e2b==2.63.0'], isOld: false },
