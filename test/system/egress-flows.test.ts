@@ -109,9 +109,9 @@ time.sleep(2)
 try: kept.sock.recv(1); print("end")
 except ConnectionResetError: print("reset")
 begun, got = time.time(), 0
-threading.Thread(target=lambda: s.sendall(bytes(300000))).start()
-while got < 300000: got += len(s.recv(65536))
-print(time.time() - begun > 0.7)`); // 600 kB, less the burst and a last piece that nobody waits after: a second, or two
+threading.Thread(target=lambda: s.sendall(bytes(500000))).start()
+while got < 500000: got += len(s.recv(65536))
+print(time.time() - begun > 1.4)`); // 1 MB, less the burst and a last piece that nobody waits after: two seconds and more
     await sleep(1000);
     await player.set([{ allow, budgets: { bytesPerSecondMax: 300_000 } }]);
     const { stdout, stderr } = await running;

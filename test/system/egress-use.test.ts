@@ -182,8 +182,9 @@ except OSError as error: print(type(error).__name__)`);
     const load = player.python(
       `
 import http.client, json, time
-end = time.time() + 6
-while time.time() < end:
+end, made = time.time() + 25, 0
+while made < 400 and time.time() < end:
+  made += 1
   start, why = time.time(), ""
   try:
     connection = http.client.HTTPConnection("flip.world.test", timeout=5)
@@ -191,12 +192,17 @@ while time.time() < end:
   except Exception as error: status, why = 0, repr(error)
   print(json.dumps([start, time.time(), status, why]), flush=True)
   time.sleep(0.008) # below the rate of DNS queries`,
-      20_000,
+      40_000,
     );
+    let over = false;
+    const ended = (): void => {
+      over = true;
+    };
+    load.then(ended, ended);
     const periods: { asked: number; from: number; open: boolean }[] = [];
     const now = (): number => (performance.timeOrigin + performance.now()) / 1000;
     await sleep(500);
-    for (let flip = 0; flip < 100; flip += 1) {
+    for (let flip = 0; flip < 100 || !over; flip += 1) {
       const asked = now();
       await player.set([flip % 2 === 0 ? {} : open]);
       periods.push({ asked, from: now() + 0.001, open: flip % 2 !== 0 });
@@ -212,7 +218,7 @@ while time.time() < end:
       assert.equal(status === 200, periods[at]?.open, JSON.stringify([start, end, status, why, periods[at]]));
       judged += 1;
     }
-    assert.ok(judged > 5, `${judged} of ${requests.length}`); // hundreds, unless the machine is busy
+    assert.ok(judged > 50, `${judged} of ${requests.length}`);
   });
 
   it('forgets a sandbox, and gives its policy to no other that gets its address', async () => {

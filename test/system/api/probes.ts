@@ -111,6 +111,7 @@ function probesOf(document: ApiDocument, operation: Operation): Probe[] {
 }
 
 function pathProbes(document: ApiDocument, operation: Operation, init: RequestInit): Probe[] {
+  const isBackup = operation.method.toUpperCase() === 'PUT' && operation.path.endsWith('/backup');
   return operation.parameters
     .filter((parameter) => parameter.in === 'path')
     .flatMap(({ name }) =>
@@ -120,7 +121,11 @@ function pathProbes(document: ApiDocument, operation: Operation, init: RequestIn
           what: `${name} = ${id.slice(0, 20)}`,
           url: document.url(operation, { [name]: id }),
           init,
-          codes: ['invalid_request', 'not_found', ...(/^\w{1,63}$/.test(id) ? ['backup_damaged'] : [])], // a volume's name, no backup
+          codes: [
+            'invalid_request',
+            'not_found',
+            ...(isBackup && /^\w{1,63}$/.test(id) ? ['backup_damaged'] : []),
+          ], // a volume's name, no backup
         })),
     );
 }
